@@ -1,0 +1,191 @@
+"""Run folders: where a stage's artefact lies, when it is whole, and when it may be reused.
+
+Knows: run folder, manifest, atomic rename, request hashes, seeded generators, the headline file.
+Does not know: what any stage computes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from empathy_lib.config import Profile, load_profile
+from empathy_lib.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGES = ("01_dataset", "02_sft", "03_reward", "04_grpo", "05_metrics", "06_human_eval")
+NOTEBOOKS = ("01_dataset_construction", "02_coe_sft", "03_reward_model", "04_grpo", "05_automatic_metrics", "06_human_eval")
+MANIFEST = "manifest.json"
+_VERSIONS = ("torch", "transformers", "trl", "peft", "datasets", "sentence-transformers", "numpy")
+
+
+def digest(value: Any) -> str:
+    """Sixteen hex digits of the SHA-256 of a JSON-able value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, or of all files below a folder (names included)."""
+    path = Path(path)
+    total = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        total.update(str(file.relative_to(path)).encode())
+        with file.open("rb") as handle:
+            total.update(hashlib.file_digest(handle, "sha256").digest())
+    return total.hexdigest()
+
+
+def generator(seed: int, purpose: str) -> np.random.Generator:
+    """A generator of its own for each (seed, purpose), so that a new draw in one place changes no other."""
+    return np.random.default_rng([seed, *hashlib.sha256(purpose.encode()).digest()[:8]])
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; :class:`UserError` names the file if it is missing or broken."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; run the notebook that writes it first (see README, 'The flow')") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: not valid JSON; delete it and run its notebook again") from error
+
+
+def peak_gib() -> float:
+    """Peak resident memory of this process so far, in GiB (plus GPU peak where one is used)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+@dataclass
+class Stage:
+    """A stage being built. Write into ``path``; put figures to remember into ``notes`` (kept in the manifest)."""
+
+    path: Path
+    reused: bool
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """One run of the six notebooks: its profile and its folder."""
+
+    profile: Profile
+    path: Path
+
+    @classmethod
+    def open(cls, profile: str, run_dir: str = "", overrides: dict[str, Any] | None = None) -> Run:
+        """Open (and create) the run folder; the default is ``runs/<profile>/`` in the repository."""
+        loaded = load_profile(profile, overrides)
+        base = Path(os.environ.get("EMPATHY_RUNS", ROOT / "runs"))
+        path = Path(run_dir).expanduser().resolve() if run_dir else base / profile
+        path.mkdir(parents=True, exist_ok=True)
+        return cls(loaded, path)
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """The run's generator for one purpose."""
+        return generator(self.profile.seed, purpose)
+
+    def stage(self, name: str) -> Path:
+        """Folder of a finished stage.
+
+        Raises:
+            UserError: the stage has no manifest, so it was never finished.
+        """
+        folder = self.path / name
+        if not (folder / MANIFEST).is_file():
+            number = name[:2]
+            raise UserError(
+                f"{folder}: stage {number} is not finished; run notebook {number} first, or: "
+                f"python -m empathy_lib reproduce --profile {self.profile.name} --from {number} --to {number}"
+            )
+        return folder
+
+    def request(self, name: str, config: BaseModel | dict, inputs: list[str]) -> str:
+        """Hash of all that decides a stage's result: its config, the seed, its code's version and its inputs' own requests."""
+        body = config.model_dump() if isinstance(config, BaseModel) else config
+        parents = {parent: read_json(self.stage(parent.split("/")[0]).parent / parent / MANIFEST)["request"] for parent in inputs}
+        return digest({"stage": name, "config": body, "seed": self.profile.seed, "inputs": parents})
+
+    @contextlib.contextmanager
+    def build(self, name: str, config: BaseModel | dict, inputs: list[str] | None = None) -> Iterator[Stage]:
+        """Build a stage, or reuse it if an identical request has finished.
+
+        Use as ``with run.build("03_reward", config, ["01_dataset"]) as stage: if not stage.reused: …``.
+        The folder is ``<name>.building`` until the block ends without an error; checkpoints left there by a killed
+        run of the same request are kept, those of another request are removed.
+        """
+        request = self.request(name, config, inputs or [])
+        final, building = self.path / name, self.path / f"{name}.building"
+        manifest = final / MANIFEST
+        if manifest.is_file() and read_json(manifest)["request"] == request:
+            yield Stage(final, True, read_json(manifest)["notes"])
+            return
+        marker = building / "request.txt"
+        if building.exists() and (not marker.is_file() or marker.read_text() != request):
+            shutil.rmtree(building)
+        building.mkdir(parents=True, exist_ok=True)
+        marker.write_text(request)
+        started = time.monotonic()
+        stage = Stage(building, False)
+        yield stage
+        write_json(
+            building / MANIFEST,
+            {
+                "stage": name,
+                "request": request,
+                "config": config.model_dump() if isinstance(config, BaseModel) else config,
+                "seed": self.profile.seed,
+                "inputs": inputs or [],
+                "versions": {package: importlib.metadata.version(package) for package in _VERSIONS},
+                "git_commit": git_commit(),
+                "wall_minutes": (time.monotonic() - started) / 60,
+                "peak_gib": peak_gib(),
+                "notes": stage.notes,
+            },
+        )
+        marker.unlink()
+        if final.exists():
+            shutil.rmtree(final)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(building, final)
+        stage.path = final
+
+    def headline(self, notebook: str, figures: dict[str, dict[str, Any]]) -> None:
+        """Merge figures into ``headline.json``: ``{key: {value, interval, n, unit}}``; the notebook's name is added."""
+        path = self.path / "headline.json"
+        known = read_json(path) if path.is_file() else {}
+        known = {key: entry for key, entry in known.items() if entry["notebook"] != notebook}
+        for key, entry in figures.items():
+            known[key] = {"value": None, "interval": None, "n": None, "unit": "", **entry, "notebook": notebook}
+        write_json(path, dict(sorted(known.items())))
+
+
+def git_commit() -> str:
+    """The commit the code stands at, with ``+`` where the tree has changes; ``unknown`` outside a checkout."""
+    try:
+        run = lambda *args: subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()  # noqa: E731
+        return run("rev-parse", "HEAD") + ("+" if run("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

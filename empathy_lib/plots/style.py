@@ -1,0 +1,71 @@
+"""What all figures share: a font with Chinese glyphs, colour-blind-safe system colours, captions, saving.
+
+Does not know: any data.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+
+from empathy_lib.artefacts import ROOT, Run
+from empathy_lib.errors import UserError
+
+# Okabe-Ito, the same colour for a system in every notebook.
+SYSTEM_COLOURS = {
+    "base": "#999999",
+    "few_shot": "#56B4E9",
+    "bm25": "#E69F00",
+    "sft_no_coe": "#CC79A7",
+    "sft": "#0072B2",
+    "grpo": "#D55E00",
+    "reference": "#009E73",
+}
+SYSTEM_LABELS = {
+    "base": "Base, zero-shot",
+    "few_shot": "Base, few-shot CoE",
+    "bm25": "BM25 retrieval",
+    "sft_no_coe": "SFT without CoE",
+    "sft": "SFT with CoE",
+    "grpo": "SFT + GRPO",
+    "reference": "References",
+}
+_FONT_FILE = "NotoSansCJKsc-Regular.otf"
+
+
+def use_style() -> None:
+    """Set seaborn's theme and the Chinese font that the ``mplfonts`` package carries.
+
+    Raises:
+        UserError: the font is not there; names the package to install.
+    """
+    spec = importlib.util.find_spec("mplfonts")  # located, not imported: its import rewrites matplotlib's settings
+    font = Path(spec.origin).parent / "fonts" / _FONT_FILE if spec and spec.origin else None
+    if font is None or not font.is_file():
+        raise UserError(f"Chinese font {_FONT_FILE} not found; install it with: pip install mplfonts==0.0.11")
+    font_manager.fontManager.addfont(font)
+    sns.set_theme(context="notebook", style="whitegrid", font=font_manager.FontProperties(fname=font).get_name())
+    plt.rcParams.update({"figure.dpi": 100, "savefig.bbox": "tight", "axes.unicode_minus": False, "pdf.fonttype": 42})
+
+
+def caption(figure: Figure, text: str) -> Figure:
+    """Put the caption below the figure; it must say what is synthetic, simulated or small."""
+    figure.tight_layout()
+    figure.text(0.01, -0.01, text, fontsize=9, color="#444444", va="top", ha="left", wrap=True)
+    return figure
+
+
+def save(figure: Figure, run: Run, name: str) -> Path:
+    """Save as PNG in the run folder's ``figures/`` under ``name`` (``01_topics``), and in the repository's ``figures/``
+    if ``EMPATHY_PUBLISH_FIGURES`` is set. Closes nothing, so that the notebook still shows the figure."""
+    folders = [run.path / "figures"] + ([ROOT / "figures"] if os.environ.get("EMPATHY_PUBLISH_FIGURES") else [])
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / f"{name}.png", dpi=110)
+    return folders[0] / f"{name}.png"
