@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from empathy_lib import __version__
 from empathy_lib.config import Profile, load_profile
 from empathy_lib.errors import UserError
 
@@ -42,6 +43,8 @@ def digest(value: Any) -> str:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, or of all files below a folder (names included)."""
     path = Path(path)
+    if not path.exists():  # a hash of nothing would look like any other
+        raise UserError(f"{path}: no such file or folder; check the path")
     total = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
         total.update(str(file.relative_to(path)).encode())
@@ -68,6 +71,8 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; run the notebook that writes it first (see README, 'The flow')") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text; delete it and run its notebook again") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: not valid JSON; delete it and run its notebook again") from error
 
@@ -75,7 +80,9 @@ def read_json(path: Path) -> Any:
 def peak_gib() -> float:
     """Peak resident memory of this process so far, in GiB (plus GPU peak where one is used)."""
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    torch = sys.modules.get("torch")  # a process that never imported it has used no GPU
+    gpu = torch.cuda.max_memory_allocated() if torch and torch.cuda.is_available() else 0
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit + gpu) / 2**30
 
 
 @dataclass
@@ -123,10 +130,10 @@ class Run:
         return folder
 
     def request(self, name: str, config: BaseModel | dict, inputs: list[str]) -> str:
-        """Hash of all that decides a stage's result: its config, the seed, its code's version and its inputs' own requests."""
+        """Hash of all that decides a stage's result: its config, the seed, the library's version and its inputs' own requests."""
         body = config.model_dump() if isinstance(config, BaseModel) else config
-        parents = {parent: read_json(self.stage(parent.split("/")[0]).parent / parent / MANIFEST)["request"] for parent in inputs}
-        return digest({"stage": name, "config": body, "seed": self.profile.seed, "inputs": parents})
+        parents = {parent: read_json(self.stage(parent) / MANIFEST)["request"] for parent in inputs}
+        return digest({"stage": name, "version": __version__, "config": body, "seed": self.profile.seed, "inputs": parents})
 
     @contextlib.contextmanager
     def build(self, name: str, config: BaseModel | dict, inputs: list[str] | None = None) -> Iterator[Stage]:
@@ -167,10 +174,23 @@ class Run:
         )
         marker.unlink()
         if final.exists():
+            (final / MANIFEST).unlink(missing_ok=True)  # first, so that a kill half-way leaves no folder that looks whole
             shutil.rmtree(final)
         final.parent.mkdir(parents=True, exist_ok=True)
         os.replace(building, final)
         stage.path = final
+
+    def cost(self, notebook: str, *stages: str) -> dict[str, dict[str, Any]]:
+        """Headline entries ``wall_minutes.<notebook>`` and ``peak_gib.<notebook>`` from the manifests of what it built.
+
+        Minutes are those of building the artefacts, so a reused artefact keeps what it once cost; loading and plotting
+        are not in them.
+        """
+        manifests = [read_json(self.stage(stage) / MANIFEST) for stage in stages]
+        return {
+            f"wall_minutes.{notebook}": {"value": sum(m["wall_minutes"] for m in manifests), "n": 1, "unit": "minutes"},
+            f"peak_gib.{notebook}": {"value": max(m["peak_gib"] for m in manifests), "n": 1, "unit": "GiB"},
+        }
 
     def headline(self, notebook: str, figures: dict[str, dict[str, Any]]) -> None:
         """Merge figures into ``headline.json``: ``{key: {value, interval, n, unit}}``; the notebook's name is added."""

@@ -90,8 +90,10 @@ def render(coe: ChainOfEmpathy, answer: str) -> str:
 
 def parse(text: str) -> Completion | None:
     """Return the completion that ``text`` holds, or None where it breaks the grammar (see :func:`validate`)."""
+    if len(_TAG.findall(text)) != len(_ORDER):  # first, since the pattern takes minutes on a chain that repeats itself
+        return None
     match = _COMPLETION.fullmatch(text)
-    if match is None or len(_TAG.findall(text)) != len(_ORDER):
+    if match is None:
         return None
     parts = match.groupdict()
     if any(not part.strip() for part in parts.values()):
@@ -117,10 +119,19 @@ def validate(text: str) -> list[Fault]:
     for name in (*LAYERS, "answer"):
         if re.search(rf"<{name}>\s*</{name}>", text):
             faults.append(Fault("empty", f"<{name}>"))
-    outside = re.sub(r"<(L[1-4]|answer)>.*?</\1>", "", text, flags=re.DOTALL)
-    if not faults or _TAG.sub("", outside).strip():
+    if not faults or _has_stray_text(text):
         faults.append(Fault("stray text", "text"))
     return faults
+
+
+def _has_stray_text(text: str) -> bool:
+    """Whether words stand where no layer and no answer is open; a truncated layer or answer is no stray text."""
+    start, inside = 0, False
+    for match in _TAG.finditer(text):
+        if not inside and text[start : match.start()].strip():
+            return True
+        start, inside = match.end(), not match.group(1) and match.group(2) != "empathy_think"
+    return not inside and bool(text[start:].strip())
 
 
 def answer_of(text: str) -> str:
@@ -149,3 +160,14 @@ def to_html(text: str, *, label: str = "") -> str:
             for colour, title, value in rows
         )
     return f"<div style='border:1px solid #ddd;padding:6px;margin:4px 0;text-align:left'>{head}{body}</div>"
+
+
+def side_by_side(question: str, completions: dict[str, str]) -> str:
+    """HTML of one post above several systems' completions, a column each; all text is escaped."""
+    width = 100 // max(1, len(completions))
+    cells = "".join(
+        f"<td style='width:{width}%;vertical-align:top;background:white'>{to_html(text, label=name)}</td>"
+        for name, text in completions.items()
+    )
+    post = f"<p style='text-align:left'><b>求助帖 · post</b><br>{html.escape(question)}</p>"
+    return f"{post}<table style='width:100%;table-layout:fixed'><tr>{cells}</tr></table>"

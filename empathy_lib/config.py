@@ -9,6 +9,7 @@ The paper gives no hyper-parameters; every default below is our choice.
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ WHEEL = "gemma-3-270m"
 
 
 class _Config(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
 
 class BaseModelConfig(_Config):
@@ -90,6 +91,8 @@ class RewardConfig(_Config):
     same_topic_share: float = Field(0.4, ge=0, le=1, description="triplets whose negative answers another post of the same topic")
     copy_share: float = Field(0.4, ge=0, le=1, description="triplets whose negative copies the post (whole, partial, rephrased)")
     checkpoint_steps: int = Field(50, ge=1)
+    threshold_rule: Literal["quantile", "youden"] = Field("quantile", description="how the threshold is chosen on validation")
+    threshold_quantile: float = Field(0.5, ge=0, le=1, description="quantile of the reference answers' cosines")
 
 
 class GRPOStageConfig(_Config):
@@ -97,6 +100,7 @@ class GRPOStageConfig(_Config):
     max_steps: int = Field(40, ge=1)
     prompts_per_step: int = Field(4, ge=1)
     num_generations: int = Field(8, ge=2, description="group size: completions per prompt")
+    micro_batch: int = Field(16, ge=1, description="completions per forward and backward pass; divides prompts_per_step × num_generations")
     learning_rate: float = Field(5e-6, gt=0)
     beta: float = Field(0.02, ge=0, description="weight of the KL to the SFT policy")
     reward: Literal["threshold", "smooth"] = Field("threshold", description="r_answer: 1 at or above the threshold, or the cosine itself")
@@ -125,7 +129,7 @@ class Profile(_Config):
     """All choices of a run. ``describe_fields`` of a stage are its descriptions above."""
 
     name: str
-    seed: int = 20250918
+    seed: int = Field(20250918, ge=0)
     base_model: BaseModelConfig = BaseModelConfig()
     dataset: DatasetConfig = DatasetConfig()
     generation: GenerationConfig = GenerationConfig()
@@ -149,7 +153,14 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     path = PROFILE_DIR / f"{name}.yaml"
     if name not in PROFILES:
         raise UserError(f"unknown profile '{name}'; use one of {', '.join(PROFILES)}")
-    profile = Profile.model_validate({"name": name, **yaml.safe_load(path.read_text(encoding="utf-8"))})
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8")) or {}  # a file of comments only changes nothing
+        profile = Profile.model_validate({"name": name, **fields})
+    except yaml.YAMLError as error:
+        line = error.problem_mark.line + 1 if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark else 1
+        raise UserError(f"{path}, line {line}: not valid YAML; mend it or restore the file") from error
+    except ValidationError as error:
+        raise UserError(f"{path}: {describe(error)}; see empathy_lib/config.py for the fields") from error
     for key, value in (overrides or {}).items():
         _set(profile, key, value)
     return profile
@@ -198,9 +209,6 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
             overrides[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UserError(f"--set {text}: the value is not valid YAML; quote it") from error
-        if isinstance(overrides[key.strip()], str):
-            try:  # YAML 1.1 reads 5e-6 as text
-                overrides[key.strip()] = float(value)
-            except ValueError:
-                continue
+        if re.fullmatch(r"\s*[-+]?\d+(\.\d*)?[eE][-+]?\d+\s*", value):  # YAML 1.1 reads 5e-6 as text
+            overrides[key.strip()] = float(value)
     return overrides

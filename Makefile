@@ -1,0 +1,66 @@
+# Two commands matter: `make reproduce` and `make test`. Both do their own set-up; a second run installs nothing.
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce test lab doctor clean
+
+PROFILE ?= laptop
+PY := .venv/bin/python
+# Read by the shell from its environment, not pasted into the command: any path survives, with spaces or Chinese characters.
+export PROFILE DATA RUN_DIR BASE_MODEL
+
+# The stamp is written last, so a half-finished installation is none; another lock file or another folder installs again.
+STAMP := .venv/.installed-$(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d ' ' -f 1)
+
+help: ## Show this help
+	@echo "usage: make <target> [PROFILE=smoke|laptop|gpu|paper] [DATA=file or folder] [RUN_DIR=folder] [BASE_MODEL=folder or hub id] [ARGS='--from 03']"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## Create .venv with Python 3.11 and install the locked versions (PIP_ARGS='…' for pip)
+
+$(STAMP):
+	@set -eo pipefail; PATH="$${PATH//$$PWD\/.venv\/bin:/}"; \
+	for python in python3.11 python3 python; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then found="$$python"; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	  echo "error: Python 3.11 not found; install it (apt install python3.11 python3.11-venv, brew install python@3.11, or pyenv install 3.11)," \
+	       "or use conda: conda env create -f environment.yml" >&2; exit 2; \
+	fi; \
+	if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "error: $$found lacks the venv module; install it, e.g.: apt install python3.11-venv" >&2; exit 2; \
+	fi; \
+	clear=""; if [ -e .venv/.installing ]; then clear=--clear; fi; \
+	"$$found" -m venv $$clear .venv; \
+	touch .venv/.installing; rm -f .venv/.installed-*; \
+	$(PY) -m pip install $(PIP_ARGS) -r requirements.lock; \
+	$(PY) -m pip install $(PIP_ARGS) --no-deps -e .; \
+	rm .venv/.installing; touch $@
+
+reproduce: setup ## Run the six notebooks under PROFILE (default: laptop); the same command again resumes
+	@$(PY) -m empathy_lib reproduce --profile "$$PROFILE" $${DATA:+--data "$$DATA"} $${RUN_DIR:+--run-dir "$$RUN_DIR"} \
+	  $${BASE_MODEL:+--base-model "$$BASE_MODEL"} $(ARGS)
+
+# The notebooks run twice: cell by cell under nbval, where marked outputs are compared, then through papermill into an awkward path.
+test: setup ## Lint, unit tests, the notebooks under nbval and through papermill (smoke profile)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	@set -eo pipefail; scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; set -x; \
+	$(PY) -m pytest tests/unit | tee "$$scratch/unit.log"; \
+	EMPATHY_RUNS="$$scratch/runs" $(PY) -m pytest --nbval-lax --nbval-kernel-name python3 --nbval-cell-timeout 1200 \
+	  --nbval-kernel-startup-timeout 180 notebooks/0*.ipynb | tee "$$scratch/notebooks.log"; \
+	run="$$scratch/空格 与中文/run"; \
+	$(PY) -m empathy_lib reproduce --profile smoke --run-dir "$$run"; \
+	for name in notebooks/0*.ipynb headline.json; do test -s "$$run/$$name"; done; \
+	test "$$(ls "$$run"/notebooks/0*.ipynb | wc -l)" -eq 6; \
+	set +x; echo "reproduce: six executed notebooks and headline.json are there"; \
+	tail -n 1 "$$scratch/unit.log"; tail -n 1 "$$scratch/notebooks.log"
+
+lab: setup ## Open the notebooks in JupyterLab
+	$(PY) -m jupyterlab notebooks
+
+doctor: setup ## Check this machine: each failed line says the remedy
+	@$(PY) -m empathy_lib doctor
+
+clean: ## Remove the environment and caches; runs/ stays, it may hold hours of work
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

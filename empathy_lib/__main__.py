@@ -1,0 +1,5 @@
+"""``python -m empathy_lib``: see ``cli.py``."""
+
+from empathy_lib.cli import main
+
+main()

@@ -1,0 +1,116 @@
+"""The command line: ``python -m empathy_lib reproduce | profile | doctor``; thin over the modules.
+
+Knows: options, exit statuses (0 done, 1 a cell or check failed, 2 the user can fix it, 130 Ctrl-C), one line for a UserError.
+Does not know: how anything is done. Each command imports what it needs, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Annotated
+
+import typer
+import yaml
+from pydantic import BaseModel
+
+from empathy_lib.config import PROFILES, WHEEL, load_profile, parse_assignments
+from empathy_lib.errors import UserError
+
+app = typer.Typer(
+    name="python -m empathy_lib",
+    help="An open reproduction of Empathy-R1 in six notebooks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change one field, e.g. grpo.max_steps=20; repeatable.")
+]
+
+
+@app.command()
+def reproduce(
+    profile: Annotated[str, typer.Option(metavar="NAME", help=f"One of {', '.join(PROFILES)}.")] = "laptop",
+    first: Annotated[str, typer.Option("--from", metavar="NN", help="First notebook to run, e.g. 03.")] = "01",
+    last: Annotated[str, typer.Option("--to", metavar="NN", help="Last notebook to run.")] = "06",
+    assignments: _Set = None,
+    base_model: Annotated[str | None, typer.Option(help=f"A local folder, a hub id, or '{WHEEL}'.")] = None,
+    data: Annotated[str | None, typer.Option(help="A PsyQA JSON file, a SMILE folder, a JSONL of our schema, or 'synthetic'.")] = None,
+    run_dir: Annotated[str | None, typer.Option(help="Run folder; by default runs/<profile>/.")] = None,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Afterwards put notebooks, figures and README table into the repository.")
+    ] = False,
+) -> None:
+    """Run the six notebooks in order through papermill. The same command again resumes: finished stages are reused."""
+    for option, value in (("--base-model", base_model), ("--data", data), ("--run-dir", run_dir)):
+        if value is not None and not value.strip():
+            raise UserError(f"{option} is empty; give a value or leave it out")
+    from rich.console import Console
+
+    from empathy_lib import reproduce as driver
+
+    request = driver.Request(
+        profile, _number(first), _number(last), tuple(assignments or ()), base_model or "", data or "", run_dir or "", publish
+    )
+    try:
+        plan = driver.check(request)
+        driver.reproduce(plan, Console())
+    except driver.NotebookFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(130) from error
+    if publish:
+        from empathy_lib import report
+
+        for path in report.publish(plan.run_dir, plan.parameters):
+            print(f"published {path}")
+
+
+def _number(text: str) -> str:
+    """``3``, ``03`` and ``03_reward_model`` are all notebook ``03``; anything else is left for the check to refuse."""
+    found = re.fullmatch(r"0?([1-9])(_\w*)?", text)
+    return f"0{found[1]}" if found else text
+
+
+@app.command()
+def profile(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(PROFILES)}.")],
+    assignments: _Set = None,
+) -> None:
+    """Print a profile as YAML, every field with its meaning: these are the fields that --set takes."""
+    print("\n".join(describe_profile(load_profile(name, parse_assignments(assignments or [])))))
+
+
+def describe_profile(model: BaseModel, indent: str = "") -> list[str]:
+    """Lines of YAML that give the model back, each described field with its description above."""
+    lines = []
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if field.description:
+            lines.append(f"{indent}# {field.description}")
+        if isinstance(value, BaseModel):
+            lines += [f"{indent}{name}:", *describe_profile(value, indent + "  ")]
+        else:
+            plain = list(value) if isinstance(value, tuple) else value
+            text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10_000).removesuffix("...\n")
+            lines.append(f"{indent}{name}: {text.strip()}")
+    return lines
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine and environment; each failed line says the remedy."""
+    from empathy_lib import doctor as checks
+
+    raise typer.Exit(checks.report(checks.run_checks()))
+
+
+def main() -> None:
+    """Entry point: a :class:`UserError` is one line on stderr and status 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        sys.exit(2)

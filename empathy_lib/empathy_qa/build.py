@@ -1,0 +1,139 @@
+"""The whole construction in one call, and reading back what it wrote.
+
+Knows: the order of the steps and the files of a dataset folder. Does not know: how a step works.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from empathy_lib.artefacts import generator, write_json
+from empathy_lib.coe import LAYERS
+from empathy_lib.config import DatasetConfig
+from empathy_lib.empathy_qa.annotate import annotate, resolve_annotator, speaks_of_self_harm
+from empathy_lib.empathy_qa.card import write_card
+from empathy_lib.empathy_qa.cleaning import NOISE_KINDS, Funnel, clean, planted_noise_report, visible_length
+from empathy_lib.empathy_qa.schema import Item, read_jsonl, write_jsonl
+from empathy_lib.empathy_qa.sources import SYNTHETIC, read_source
+from empathy_lib.empathy_qa.split import SPLITS, assert_no_leakage, split
+from empathy_lib.errors import UserError
+from empathy_lib.statistics import wilson_share
+
+
+def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, Any]:
+    """Read or generate, clean, annotate, split, check for leaks, and write the dataset folder.
+
+    Writes ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``, ``statistics.json``, ``funnel.csv`` and the card
+    ``README.md``. The same config, seed and source give the same bytes.
+
+    Returns:
+        What ``statistics.json`` holds; see :func:`statistics`.
+
+    Raises:
+        UserError: the source is at fault, or too little of it is left.
+        LeakageError: two splits share a question or an answer (would be a bug of ours).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    raw = read_source(config, seed)
+    cleaned, funnel = clean(raw, config)
+    items = annotate(cleaned, resolve_annotator(cleaned, config.annotator))
+    splits = split(items, config, generator(seed, "split"))
+    assert_no_leakage(splits, config.near_duplicate_jaccard)
+    for name, members in splits.items():
+        write_jsonl(members, folder / f"{name}.jsonl")
+    figures = statistics(raw, funnel, splits, config)
+    write_json(folder / "statistics.json", figures)
+    funnel.frame().to_csv(folder / "funnel.csv", index=False)
+    write_card(folder, figures, config, seed)
+    return figures
+
+
+def load_splits(folder: Path) -> dict[str, list[Item]]:
+    """Read ``train``, ``validation`` and ``test`` back.
+
+    Raises:
+        UserError: a file is missing or broken.
+    """
+    for name in SPLITS:
+        if not (folder / f"{name}.jsonl").is_file():
+            raise UserError(f"{folder / f'{name}.jsonl'}: no such file; run notebook 01 first")
+    return {name: read_jsonl(folder / f"{name}.jsonl") for name in SPLITS}
+
+
+def chain_length(item: Item, index: int) -> int:
+    """Visible characters of L1 to L4 of the item's answer ``index``; 0 where it has no chain."""
+    chain = item.answers[index].coe
+    return sum(visible_length(getattr(chain, layer)) for layer in LAYERS) if chain else 0
+
+
+def statistics(raw: list[Item], funnel: Funnel, splits: dict[str, list[Item]], config: DatasetConfig) -> dict[str, Any]:
+    """All counts a reader needs to judge the dataset; lengths are visible characters.
+
+    Keys: ``source``, ``synthetic``, ``annotator``, ``raw_questions``, ``raw_answers``, ``questions``, ``answers``,
+    ``answers_per_question``, ``topics``, ``subtopics``, ``intents`` (gold, if known), ``self_harm_posts``,
+    ``splits`` (counts of each), ``lengths`` (mean, median, 95th percentile, max of question, answer, chain), ``noise``
+    (precision and recall of each planted kind, or None for real data).
+    """
+    items = [item for members in splits.values() for item in members]
+    lengths = {
+        "question": [visible_length(item.question) for item in items],
+        "answer": [visible_length(text) for item in items for text in item.references],
+        "chain": [chain_length(item, i) for item in items for i in range(len(item.answers))],
+    }
+    report = planted_noise_report(raw, funnel)
+    answers = len(lengths["answer"])
+    return {
+        "source": items[0].source,
+        "synthetic": config.data == SYNTHETIC,
+        "annotator": items[0].coe_origin,
+        "raw_questions": len(raw),
+        "raw_answers": sum(len(item.answers) for item in raw),
+        "questions": len(items),
+        "answers": answers,
+        "answers_per_question": answers / len(items),
+        "topics": len({item.topic for item in items if item.topic}),
+        "subtopics": len({(item.topic, item.subtopic) for item in items if item.subtopic}),
+        "intents": dict(sorted(Counter(item.gold.intent for item in items if item.gold).items())),
+        "self_harm_posts": sum(speaks_of_self_harm(item.question) for item in items),
+        "splits": {
+            name: {
+                "questions": len(members),
+                "answers": sum(len(item.answers) for item in members),
+                "topics": len({item.topic for item in members if item.topic}),
+            }
+            for name, members in splits.items()
+        },
+        "lengths": {name: _summary(values) for name, values in lengths.items()},
+        "noise": None if report is None else {row["kind"]: _plain(row) for row in report.to_dict("records")},
+    }
+
+
+def headline_figures(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Entries for ``Run.headline``: sizes, and precision and recall of each kind of noise with Wilson intervals (None for real data)."""
+    entries: dict[str, dict[str, Any]] = {
+        "dataset.questions": {"value": figures["questions"], "n": figures["raw_questions"], "unit": "questions"},
+        "dataset.answers": {"value": figures["answers"], "n": figures["raw_answers"], "unit": "answers"},
+    }
+    for kind in NOISE_KINDS:
+        row = (figures["noise"] or {}).get(kind)
+        for name, of in (("precision", "removed"), ("recall", "planted")):
+            entry: dict[str, Any] = {"value": None, "unit": "share"}
+            if row and row[of]:
+                score = wilson_share([1.0] * row["hits"] + [0.0] * (row[of] - row["hits"]))
+                entry |= {"value": score.value, "interval": [score.low, score.high], "n": row[of]}
+            entries[f"dataset.noise_{name}.{kind}"] = entry
+    return entries
+
+
+def _summary(values: list[int]) -> dict[str, float]:
+    quantiles = {name: float(np.quantile(values, q)) for name, q in (("median", 0.5), ("p95", 0.95), ("max", 1.0))}
+    return {"mean": float(np.mean(values)), **quantiles}
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no NaN: an undefined score is None."""
+    return {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in row.items() if key != "kind"}

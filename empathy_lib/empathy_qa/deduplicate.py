@@ -1,0 +1,64 @@
+"""When two texts are one: normal form, character 5-gram Jaccard, and near-duplicate pairs in a large set.
+
+Knows: texts. Does not know: items, or what is done with a duplicate (``cleaning`` merges it, ``split`` keeps it together).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+
+from datasketch import MinHash, MinHashLSH
+
+NGRAM = 5
+_PERMUTATIONS = 128
+_CANDIDATE_MARGIN = 0.2  # candidates are sought below the threshold, because MinHash only estimates the Jaccard index
+
+
+def normalise(text: str) -> str:
+    """NFKC, case-folded, letters and digits only; a text without any (e.g. "……") keeps its characters."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(ch for ch in folded if ch.isalnum()) or folded.strip()
+
+
+def shingles(text: str) -> frozenset[str]:
+    """The set of character 5-grams of the normal form; a shorter text is its own only 5-gram."""
+    plain = normalise(text)
+    return frozenset(plain[i : i + NGRAM] for i in range(max(1, len(plain) - NGRAM + 1)))
+
+
+def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+    """Size of the intersection over size of the union, in [0, 1]; two empty sets are equal (1)."""
+    union = len(a | b)
+    return len(a & b) / union if union else 1.0
+
+
+@lru_cache
+def _bands(threshold: float) -> tuple[int, int]:
+    """Bands and rows of the hash tables, weighing a missed pair nine times a needless candidate; kept, since finding them is slow."""
+    index = MinHashLSH(threshold=max(0.05, threshold - _CANDIDATE_MARGIN), num_perm=_PERMUTATIONS, weights=(0.1, 0.9))
+    return index.b, index.r
+
+
+def near_duplicate_pairs(texts: Sequence[str], threshold: float) -> list[tuple[int, int, float]]:
+    """All pairs ``(i, j, jaccard)``, i < j, whose 5-gram Jaccard index is at least ``threshold``, ordered by (j, i).
+
+    MinHash-LSH (Broder 1997; Indyk & Motwani 1998) proposes pairs, the exact index decides. So every pair returned is
+    right; one close to the threshold may, with a small probability, be missed.
+
+    Args:
+        texts: N texts.
+        threshold: in (0, 1].
+    """
+    grams = [shingles(text) for text in texts]
+    hashes = MinHash.bulk([[gram.encode() for gram in gram_set] for gram_set in grams], num_perm=_PERMUTATIONS, seed=1)
+    index = MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(threshold))
+    pairs: list[tuple[int, int, float]] = []
+    for j, (gram_set, minhash) in enumerate(zip(grams, hashes, strict=True)):
+        for i in sorted(index.query(minhash)):
+            similarity = jaccard(grams[i], gram_set)
+            if similarity >= threshold:
+                pairs.append((i, j, similarity))
+        index.insert(j, minhash)
+    return pairs

@@ -1,0 +1,107 @@
+"""Train, validation and test: whole clusters of related questions, spread over the topics, checked for leaks.
+
+Knows: that posts which are near-duplicates or share an answer belong together. Does not know: files.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import chain
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from empathy_lib.config import DatasetConfig
+from empathy_lib.empathy_qa.deduplicate import near_duplicate_pairs, normalise
+from empathy_lib.empathy_qa.schema import Item
+from empathy_lib.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+
+
+class LeakageError(AssertionError):
+    """A question, a near-duplicate of it, or an answer stands in more than one split."""
+
+
+def related_pairs(items: list[Item], threshold: float) -> list[tuple[int, int, str]]:
+    """Pairs ``(i, j, why)`` of items that must not be parted: equal or near-duplicate questions, or an answer in common.
+
+    An answer shared by n items gives n - 1 pairs (a chain), enough to connect them.
+    """
+    pairs = [(i, j, "near-duplicate question") for i, j, _ in near_duplicate_pairs([item.question for item in items], threshold)]
+    for why, texts_of in (("question", lambda item: [item.question]), ("answer", lambda item: item.references)):
+        last: dict[str, int] = {}
+        for index, item in enumerate(items):
+            for text in {normalise(text) for text in texts_of(item)}:
+                if text in last:
+                    pairs.append((last[text], index, why))
+                last[text] = index
+    return pairs
+
+
+def clusters(items: list[Item], threshold: float) -> list[list[int]]:
+    """Connected components of :func:`related_pairs` as lists of positions, each in order, ordered by their first."""
+    pairs = related_pairs(items, threshold)
+    rows, columns = [i for i, _, _ in pairs], [j for _, j, _ in pairs]
+    graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(items), len(items)))
+    _, labels = connected_components(graph, directed=False)
+    groups: dict[int, list[int]] = defaultdict(list)
+    for index, label in enumerate(labels):
+        groups[int(label)].append(index)
+    return list(groups.values())
+
+
+def split(items: list[Item], config: DatasetConfig, rng: np.random.Generator) -> dict[str, list[Item]]:
+    """Part the items into ``train``, ``validation`` and ``test``.
+
+    Clusters are shuffled, ordered by topic, and dealt one by one to the split that lags furthest behind its share: a
+    systematic sample, so that each topic is spread as evenly as its size allows and the totals come out as asked.
+    A split that would stay empty gets the smallest cluster of the training split.
+
+    Returns:
+        The three splits, none empty, each in the items' order.
+
+    Raises:
+        UserError: the shares leave nothing for training, or there are fewer than three unrelated questions.
+    """
+    shares = {"validation": config.validation_share, "test": config.test_share}
+    shares = {"train": 1 - sum(shares.values()), **shares}
+    if shares["train"] <= 0:
+        raise UserError(
+            f"dataset.validation_share {config.validation_share} + dataset.test_share {config.test_share} leave nothing "
+            "for training; lower them"
+        )
+    groups = clusters(items, config.near_duplicate_jaccard)
+    if len(groups) < len(SPLITS):
+        raise UserError(f"{len(items)} questions form {len(groups)} unrelated group(s), too few for three splits; give more data")
+    groups = [groups[i] for i in rng.permutation(len(groups))]
+    topics = sorted({item.topic for item in items})
+    topic_rank = dict(zip(topics, rng.permutation(len(topics)), strict=True))
+    groups.sort(key=lambda group: topic_rank[items[group[0]].topic])  # stable: shuffled within a topic
+    dealt: dict[str, list[list[int]]] = {name: [] for name in SPLITS}
+    counts = dict.fromkeys(SPLITS, 0)
+    for done, group in zip(np.cumsum([len(group) for group in groups]), groups, strict=True):
+        name = max(SPLITS, key=lambda name: shares[name] * done - counts[name])
+        dealt[name].append(group)
+        counts[name] += len(group)
+    for name in SPLITS:
+        if not dealt[name]:
+            donor = max(SPLITS, key=lambda other: len(dealt[other]))
+            smallest = min(dealt[donor], key=len)
+            dealt[donor].remove(smallest)
+            dealt[name].append(smallest)
+    return {name: [items[i] for i in sorted(chain.from_iterable(dealt[name]))] for name in SPLITS}
+
+
+def assert_no_leakage(splits: dict[str, list[Item]], threshold: float) -> None:
+    """Check that no two splits share a question, a near-duplicate of one (5-gram Jaccard >= ``threshold``) or an answer.
+
+    Raises:
+        LeakageError: names the first pair of items and what they share.
+    """
+    items = [item for members in splits.values() for item in members]
+    home = [name for name, members in splits.items() for _ in members]
+    for i, j, why in related_pairs(items, threshold):
+        if home[i] != home[j]:
+            raise LeakageError(f"{home[i]}/{items[i].id} and {home[j]}/{items[j].id} share a {why}")

@@ -1,0 +1,1 @@
+"""Human evaluation by relative ranking: blinded study design, rating store, simulated raters, ranking statistics."""

@@ -1,0 +1,129 @@
+"""Figures of notebook 05: scores with intervals, reward beside copying, CoE accuracy with its chance level.
+
+Knows: the long table of ``metrics.score_table`` (columns ``system, metric, value, low, high, n``). Does not know: completions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from empathy_lib.coe import LAYER_TITLES
+from empathy_lib.coe_accuracy import MARKED
+from empathy_lib.errors import UserError
+from empathy_lib.metrics import METRICS
+from empathy_lib.plots.style import SYSTEM_COLOURS, SYSTEM_LABELS, caption
+
+_ARROWS = {"higher": "higher is better", "lower": "lower is better", "human": "best near the references"}
+
+
+def _scores(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    if metric not in METRICS:
+        raise UserError(f"no metric '{metric}'; use one of {', '.join(METRICS)}")
+    return table[table["metric"] == metric].set_index("system")
+
+
+def _dot(axes: Axes, row: pd.Series, y: float, colour: str) -> None:
+    """One value with its interval; an empty interval (one example) is drawn as the dot alone."""
+    if pd.notna(row["low"]):
+        axes.plot([row["low"], row["high"]], [y, y], marker="|", markersize=9, markeredgewidth=2, color=colour, linewidth=2)
+    axes.plot(row["value"], y, "o", color=colour, markersize=6)
+
+
+def intervals(table: pd.DataFrame, metrics: Sequence[str], text: str) -> Figure:
+    """One panel per metric, one dot with its 95 % interval per system; "not available" is written, not drawn as 0.
+
+    Args:
+        table: long table of ``score_table``.
+        metrics: names to show, up to about nine.
+        text: the caption: data, base, n, decoding.
+
+    Raises:
+        UserError: an unknown metric.
+    """
+    systems = list(table["system"].unique())
+    columns = min(3, len(metrics))
+    rows = -(-len(metrics) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(4.3 * columns, (0.36 * len(systems) + 1.1) * rows), sharey=True, squeeze=False)
+    for axes in grid.flat[len(metrics) :]:
+        axes.set_visible(False)
+    for axes, name in zip(grid.flat, metrics, strict=False):
+        scores = _scores(table, name)
+        for y, system in enumerate(systems):
+            if pd.isna(scores.loc[system, "value"]):
+                axes.text(0.02, y, "not available", fontsize=8, color="#777777", va="center", transform=axes.get_yaxis_transform())
+            else:
+                _dot(axes, scores.loc[system], y, SYSTEM_COLOURS[system])
+        axes.set_title(f"{METRICS[name].title}\n({_ARROWS[METRICS[name].direction]})", fontsize=10)
+        axes.tick_params(labelsize=9)
+    grid[0, 0].set_yticks(range(len(systems)), [SYSTEM_LABELS[system] for system in systems])
+    grid[0, 0].set_ylim(len(systems) - 0.5, -0.5)
+    return caption(figure, text)
+
+
+def reward_and_copying(table: pd.DataFrame, text: str, guard: float | None = None) -> Figure:
+    """Reward cosine against copy rate, a cross of intervals per system: an answer right of the references copies the post.
+
+    Args:
+        table: long table of ``score_table`` with ``r_answer`` and ``copy_rate``; a system without either is left out.
+        text: the caption.
+        guard: copy rate from which training gives no reward, drawn as a line.
+    """
+    reward, copying = _scores(table, "r_answer"), _scores(table, "copy_rate")
+    shown = [
+        system for system in table["system"].unique() if pd.notna(reward.loc[system, "value"]) and pd.notna(copying.loc[system, "value"])
+    ]
+    figure, axes = plt.subplots(figsize=(7, 4.6))
+    for system in shown:
+        x, y, colour = copying.loc[system], reward.loc[system], SYSTEM_COLOURS[system]
+        axes.plot([x["low"], x["high"]], [y["value"]] * 2, color=colour, linewidth=1.5)
+        axes.plot([x["value"]] * 2, [y["low"], y["high"]], color=colour, linewidth=1.5)
+        marker = "D" if system == "reference" else "o"
+        axes.plot(x["value"], y["value"], marker, color=colour, markersize=9, markeredgecolor="white", label=SYSTEM_LABELS[system])
+    if "reference" in shown:
+        axes.axhline(reward.loc["reference", "value"], color=SYSTEM_COLOURS["reference"], linestyle=":", linewidth=1.2)
+    if guard is not None:
+        axes.axvline(guard, color="#777777", linestyle="--", linewidth=1.2, label=f"copy guard of training ({guard:.0%})")
+    axes.set_xlabel("copy rate: share of the answer's 8-grams that stand in the post")
+    axes.set_ylabel("reward cosine of post and answer")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return caption(figure, text)
+
+
+def coe_accuracy(table: pd.DataFrame, constant: Mapping[str, float], shuffled: Mapping[str, Mapping[str, float]], text: str) -> Figure:
+    """A panel per layer L1 to L3: accuracy with interval per system, the level of a constant guess, and of shuffled chains.
+
+    Args:
+        table: long table of ``score_table``; systems that are not asked for a chain are left out.
+        constant: layer to the score of the best constant guess (a dashed line).
+        shuffled: system to layer to the score of its chains against other posts (a hollow mark).
+        text: the caption.
+
+    Raises:
+        UserError: no system has a value for any layer, so there is nothing to draw.
+    """
+    known = table[table["metric"].isin(MARKED) & table["value"].notna()]
+    systems = list(known["system"].unique())
+    if not systems:
+        raise UserError("CoE accuracy: not available, no item has gold labels; only synthetic data carries them")
+    figure, grid = plt.subplots(1, len(MARKED), figsize=(13, 0.45 * len(systems) + 1.9), sharey=True)
+    for axes, layer in zip(grid, MARKED, strict=True):
+        scores = _scores(known, layer)
+        axes.axvline(constant[layer], color="#777777", linestyle="--", linewidth=1.3, label="best constant guess")
+        for y, system in enumerate(systems):
+            _dot(axes, scores.loc[system], y, SYSTEM_COLOURS[system])
+            if system in shuffled:
+                label = "same chains, posts shuffled" if y == 0 else None
+                axes.plot(shuffled[system][layer], y, "o", markersize=8, markerfacecolor="none", markeredgecolor="#333333", label=label)
+        axes.set(title=f"{layer} {LAYER_TITLES[layer]}", xlim=(-0.03, 1.03), xlabel="share of posts")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    grid[0].set_yticks(range(len(systems)), [SYSTEM_LABELS[system] for system in systems])
+    grid[0].set_ylim(len(systems) - 0.5, -0.5)
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    return caption(figure, text)

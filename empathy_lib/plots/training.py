@@ -1,0 +1,91 @@
+"""Figures of notebooks 02 to 04: what the trainers logged, what the reward model tells apart.
+
+Does not know: how anything is trained.
+"""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from empathy_lib.plots.style import SYSTEM_COLOURS, SYSTEM_LABELS, caption
+from empathy_lib.reward_model import labelled
+
+
+def loss_curves(logs: dict[str, list[dict]], text: str) -> Figure:
+    """Training and validation loss (nats per completion token) over steps, one colour a policy."""
+    figure, axes = plt.subplots(figsize=(7, 3.6))
+    for name, records in logs.items():
+        colour = SYSTEM_COLOURS.get(name, "#0072B2")
+        label = SYSTEM_LABELS.get(name, name)
+        train = [(r["step"], r["loss"]) for r in records if "loss" in r]
+        held = [(r["step"], r["eval_loss"]) for r in records if "eval_loss" in r]
+        axes.plot(*zip(*train, strict=True), color=colour, label=f"{label}, training")
+        axes.plot(*zip(*held, strict=True), color=colour, marker="o", ls="--", label=f"{label}, validation")
+    axes.set(xlabel="step", ylabel="loss")
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8)
+    return caption(figure, text)
+
+
+def shares(table: pd.DataFrame, text: str) -> Figure:
+    """Horizontal dots with 95 % intervals; ``table`` has columns value, low, high, its index names the rows."""
+    figure, axes = plt.subplots(figsize=(7, 0.5 * len(table) + 1.3))
+    for row, (name, entry) in enumerate(table.iterrows()):
+        colour = SYSTEM_COLOURS.get(str(name).split(",")[0], "#0072B2")
+        axes.plot([entry["low"], entry["high"]], [row, row], color=colour, lw=3, alpha=0.5)
+        axes.plot(entry["value"], row, "o", color=colour)
+    axes.set_yticks(range(len(table)), [str(name) for name in table.index])
+    axes.invert_yaxis()
+    axes.set(xlim=(-0.02, 1.02), xlabel="share of completions that follow the CoE grammar")
+    return caption(figure, text)
+
+
+def cosine_distributions(scores: pd.DataFrame, threshold: float, text: str) -> Figure:
+    """Cosines of references and of each kind of negative; the line is the threshold."""
+    positives = scores.drop_duplicates(["id", "positive"])[["positive"]].rename(columns={"positive": "cosine"}).assign(kind="reference")
+    negatives = scores[["negative", "kind"]].rename(columns={"negative": "cosine"})
+    figure, axes = plt.subplots(figsize=(7.5, 3.8))
+    data = pd.concat([positives, negatives], ignore_index=True)
+    sns.boxplot(data=data, x="cosine", y="kind", hue="kind", palette="colorblind", ax=axes, fliersize=2, legend=False)
+    axes.axvline(threshold, color="black", ls="--", lw=1)
+    axes.annotate(f"threshold {threshold:.2f}", (threshold, -0.45), xytext=(4, 0), textcoords="offset points", fontsize=8, va="top")
+    axes.set(ylabel="")
+    return caption(figure, text)
+
+
+def roc_curves(scores: pd.DataFrame, text: str) -> Figure:
+    """ROC of references against each kind of negative, with its area."""
+    figure, axes = plt.subplots(figsize=(4.8, 4.4))
+    for colour, (kind, part) in zip(sns.color_palette("colorblind"), scores.groupby("kind", sort=False), strict=False):
+        labels, cosines = labelled(part)
+        false_rate, true_rate, _ = roc_curve(labels, cosines)
+        axes.plot(false_rate, true_rate, color=colour, label=f"{kind} ({roc_auc_score(labels, cosines):.2f})")
+    axes.plot([0, 1], [0, 1], color="#999999", lw=1, ls=":")
+    axes.set(xlabel="false-positive rate", ylabel="true-positive rate", aspect="equal")
+    axes.legend(title="negatives (AUC)", fontsize=8, title_fontsize=8)
+    return caption(figure, text)
+
+
+def grpo_curves(log: list[dict], text: str) -> Figure:
+    """Six panels over GRPO's steps: the two rewards, length, KL, zero-variance groups, entropy."""
+    frame = pd.DataFrame([r for r in log if "reward" in r]).set_index("step")
+    panels = {
+        "rewards/r_format/mean": "mean r_format",
+        "rewards/r_answer/mean": "mean r_answer",
+        "completions/mean_length": "completion length (tokens)",
+        "kl": "KL to the SFT policy (nats/token)",
+        "frac_reward_zero_std": "share of groups with zero variance",
+        "entropy": "entropy (nats/token)",
+    }
+    figure, grid = plt.subplots(2, 3, figsize=(10.5, 5.2), sharex=True)
+    for axes, (column, title) in zip(grid.flat, panels.items(), strict=True):
+        axes.plot(frame.index, frame[column], color=SYSTEM_COLOURS["grpo"], alpha=0.35, lw=1)
+        axes.plot(frame.index, frame[column].rolling(5, min_periods=1).mean(), color=SYSTEM_COLOURS["grpo"])
+        axes.set_title(title, fontsize=10)
+    for axes in grid[1]:
+        axes.set_xlabel("step")
+    return caption(figure, text)

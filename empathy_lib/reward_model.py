@@ -1,0 +1,170 @@
+"""The reward model: a question/answer encoder trained contrastively, and its threshold.
+
+Knows: training over sentence-transformers, the cosine of a (question, answer) pair, how the threshold is chosen.
+Does not know: how triplets are drawn (``triplets``) or how the policy uses the reward (``grpo``).
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments, models
+from sentence_transformers.losses import MultipleNegativesRankingLoss
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from empathy_lib.artefacts import Run, read_json, write_json
+from empathy_lib.base_models import device
+from empathy_lib.config import RewardConfig
+from empathy_lib.training import JsonlLog, MasterAdamW, last_checkpoint, read_log, trainer_arguments
+
+
+def load_encoder(folder: Path | str, max_length: int) -> SentenceTransformer:
+    """A mean-pooled, unit-length sentence encoder from a decoder's or a trained encoder's folder."""
+    where = str(device())
+    if (Path(folder) / "modules.json").is_file():
+        return SentenceTransformer(str(folder), device=where, model_kwargs={"dtype": torch.bfloat16})
+    transformer = models.Transformer(
+        str(folder), max_seq_length=max_length, model_kwargs={"dtype": torch.bfloat16}, processor_kwargs={"padding_side": "right"}
+    )
+    pooling = models.Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
+    return SentenceTransformer(modules=[transformer, pooling, models.Normalize()], device=where)
+
+
+def train_reward(base: Path, triplets: list[dict], validation: list[dict], folder: Path, config: RewardConfig, seed: int) -> list[dict]:
+    """Train the encoder with InfoNCE: the positive against its own negative and all other answers of the batch.
+
+    Args:
+        base: folder of a prepared base.
+        triplets: of :func:`empathy_lib.triplets.build_triplets`; ``validation`` likewise.
+        folder: gets ``encoder/`` and ``log.jsonl``; while training also ``checkpoints/``, from which a killed run resumes.
+
+    Returns:
+        The log records.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "log.jsonl"
+    if (folder / "encoder" / "done").is_file():
+        return read_log(log)
+    encoder = load_encoder(base, config.max_length)
+    columns = ("anchor", "positive", "negative")
+    arguments = SentenceTransformerTrainingArguments(
+        **trainer_arguments(folder / "checkpoints", seed, activation_checkpointing=False),
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps,
+        learning_rate=config.learning_rate,
+        warmup_steps=0.05,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        logging_steps=5,
+        logging_first_step=True,
+        eval_strategy="steps",
+        eval_steps=config.checkpoint_steps,
+        save_steps=config.checkpoint_steps,
+    )
+    trainer = SentenceTransformerTrainer(
+        model=encoder,
+        args=arguments,
+        train_dataset=Dataset.from_list([{k: t[k] for k in columns} for t in triplets]),
+        eval_dataset=Dataset.from_list([{k: t[k] for k in columns} for t in validation]),
+        loss=MultipleNegativesRankingLoss(encoder, scale=1 / config.temperature),
+        optimizers=(MasterAdamW(encoder.parameters(), lr=config.learning_rate), None),
+        callbacks=[JsonlLog(log)],
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+    trainer.evaluate()
+    encoder.save(str(folder / "encoder"), create_model_card=False)
+    (folder / "encoder" / "done").touch()
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return read_log(log)
+
+
+@dataclass
+class RewardModel:
+    """A trained encoder with the threshold chosen on validation."""
+
+    encoder: SentenceTransformer
+    threshold: float
+
+    def score(self, questions: list[str], answers: list[str], batch_size: int = 32) -> np.ndarray:
+        """Cosine of each question and answer, shape ``(n,)``, in [-1, 1]; an empty answer scores -1."""
+        if not questions:
+            return np.zeros(0)
+        unique = list(dict.fromkeys(questions))
+        vectors = dict(zip(unique, self.encode(unique, batch_size), strict=True))
+        replies = self.encode([a or "。" for a in answers], batch_size)
+        cosines = np.einsum("nd,nd->n", np.stack([vectors[q] for q in questions]), replies)
+        return np.where([bool(a.strip()) for a in answers], np.clip(cosines, -1, 1), -1.0)
+
+    def encode(self, texts: list[str], batch_size: int = 32) -> np.ndarray:
+        """Unit vectors, shape ``(len(texts), hidden size)``."""
+        vectors = self.encoder.encode(texts, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False).float()
+        return torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy()
+
+
+def score_pairs(reward: RewardModel, pairs: list[dict]) -> pd.DataFrame:
+    """Score evaluation pairs: columns ``id``, ``kind``, ``positive`` and ``negative`` (cosines)."""
+    questions = [p["anchor"] for p in pairs]
+    unique = list(dict.fromkeys((p["anchor"], p["positive"]) for p in pairs))
+    positive = dict(zip(unique, reward.score([q for q, _ in unique], [a for _, a in unique]), strict=True))
+    return pd.DataFrame(
+        {
+            "id": [p["id"] for p in pairs],
+            "kind": [p["kind"] for p in pairs],
+            "positive": [positive[(p["anchor"], p["positive"])] for p in pairs],
+            "negative": reward.score(questions, [p["negative"] for p in pairs]),
+        }
+    )
+
+
+def choose_threshold(scores: pd.DataFrame, rule: str, quantile: float) -> float:
+    """Choose the cosine from which an answer counts as good, on validation scores of :func:`score_pairs`.
+
+    ``quantile``: the given quantile of the positives' cosines, so that the bar stands where human answers are.
+    ``youden``: the cosine that maximises true-positive rate minus false-positive rate. The paper's rule is not known.
+    """
+    if rule == "quantile":
+        return float(scores["positive"].quantile(quantile))
+    labels, cosines = labelled(scores)
+    false_rate, true_rate, cuts = roc_curve(labels, cosines)
+    return float(cuts[np.argmax(true_rate - false_rate)])
+
+
+def labelled(scores: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """``(labels, cosines)`` of positives (1) and negatives (0), as scikit-learn's curves take them."""
+    labels = np.repeat([1, 0], len(scores))
+    return labels, np.concatenate([scores["positive"], scores["negative"]])
+
+
+def ranking_summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """Per kind of negative: share of pairs in which the positive scores higher, and the ROC's area."""
+    rows = {}
+    for kind, part in scores.groupby("kind", sort=False):
+        rows[kind] = {
+            "pairwise_accuracy": (part["positive"] > part["negative"]).mean(),
+            "auc": roc_auc_score(*labelled(part)),
+            "n": len(part),
+        }
+    rows["all"] = {
+        "pairwise_accuracy": (scores["positive"] > scores["negative"]).mean(),
+        "auc": roc_auc_score(*labelled(scores)),
+        "n": len(scores),
+    }
+    return pd.DataFrame(rows).T
+
+
+def save_threshold(folder: Path, threshold: float, rule: str) -> None:
+    """Keep the threshold beside the encoder."""
+    write_json(folder / "threshold.json", {"threshold": threshold, "rule": rule})
+
+
+def load_reward(run: Run) -> RewardModel:
+    """The reward model that notebook 03 left in ``run``."""
+    folder = run.stage("03_reward")
+    encoder = load_encoder(folder / "encoder", run.profile.reward.max_length)
+    return RewardModel(encoder, read_json(folder / "threshold.json")["threshold"])

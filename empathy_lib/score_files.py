@@ -1,0 +1,47 @@
+"""What notebook 05 leaves behind: completions of all systems, scores per example, the table with intervals.
+
+Knows: the files of ``05_metrics``. Does not know: how anything is scored (``metrics``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from empathy_lib.empathy_qa.schema import Item
+from empathy_lib.errors import UserError
+from empathy_lib.metrics import Example, Settings, per_example, score_table
+
+COMPLETIONS, EXAMPLES, SCORES = "completions.jsonl", "per_example.csv", "scores.csv"
+
+
+def write_completions(path: Path, items: Sequence[Item], completions: Mapping[str, Sequence[str]]) -> None:
+    """Write ``{id, system, completion}`` a line, system by system; notebook 06 reads it."""
+    with Path(path).open("w", encoding="utf-8") as handle:
+        for system, texts in completions.items():
+            for item, text in zip(items, texts, strict=True):
+                handle.write(json.dumps({"id": item.id, "system": system, "completion": text}, ensure_ascii=False) + "\n")
+
+
+def write_scores(folder: Path, systems: Mapping[str, Sequence[Example]], settings: Settings) -> None:
+    """Score all systems and write ``per_example.csv`` (system, id, a column per metric) and ``scores.csv`` (long table)."""
+    frames = {name: per_example(examples, settings) for name, examples in systems.items()}
+    pd.concat(frames, names=["system"]).to_csv(Path(folder) / EXAMPLES)
+    score_table(systems, settings, frames).to_csv(Path(folder) / SCORES, index=False)
+
+
+def read_scores(folder: Path) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """Both tables of :func:`write_scores`: frames per system as ``per_example`` gives them, and the long table.
+
+    Raises:
+        UserError: a file is missing.
+    """
+    for name in (EXAMPLES, SCORES):
+        if not (Path(folder) / name).is_file():
+            raise UserError(f"{folder}/{name}: no such file; delete {folder} and run notebook 05 again")
+    rows = pd.read_csv(Path(folder) / EXAMPLES, dtype={"system": str, "id": str}, float_precision="round_trip")
+    frames = {name: part.drop(columns="system").set_index("id") for name, part in rows.groupby("system", sort=False)}
+    return frames, pd.read_csv(Path(folder) / SCORES, float_precision="round_trip")

@@ -1,0 +1,126 @@
+"""CoE supervised fine-tuning: items in, policy out, over TRL's SFTTrainer.
+
+Knows: how an item becomes a (prompt, completion) pair with and without CoE. Does not know: the base's origin, metrics.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+from trl import SFTConfig, SFTTrainer
+
+from empathy_lib.base_models import load_policy
+from empathy_lib.coe import render
+from empathy_lib.config import BaseModelConfig, SFTStageConfig
+from empathy_lib.empathy_qa.schema import Item
+from empathy_lib.errors import UserError
+from empathy_lib.prompts import coe_prompt, plain_prompt
+from empathy_lib.training import JsonlLog, MasterAdamW, last_checkpoint, read_log, save_policy, trainer_arguments, with_lora
+
+
+def sft_pairs(items: list[Item], tokenizer: PreTrainedTokenizerBase, limit: int, rng: np.random.Generator, *, coe: bool) -> list[dict]:
+    """Turn items into ``{"id", "prompt", "completion"}``: every question once before any question twice.
+
+    Args:
+        items: annotated items.
+        limit: the most pairs.
+        rng: decides which answer of a question comes first, so both policies see the same answers given the same seed.
+        coe: with the chain, or the answer alone (the ablation).
+    """
+    rounds: list[list[tuple[Item, int]]] = []
+    for index in rng.permutation(len(items)):
+        for turn, answer in enumerate(rng.permutation(len(items[index].answers))):
+            while len(rounds) <= turn:
+                rounds.append([])
+            rounds[turn].append((items[index], int(answer)))
+    pairs = []
+    for item, number in [pair for turn in rounds for pair in turn][:limit]:
+        answer = item.answers[number]
+        if coe and answer.coe is None:
+            raise UserError(f"item '{item.id}': an answer has no chain of empathy; set dataset.annotator=rules and run notebook 01 again")
+        if coe:
+            pairs.append({"id": item.id, "prompt": coe_prompt(tokenizer, item.question), "completion": render(answer.coe, answer.text)})
+        else:
+            pairs.append({"id": item.id, "prompt": plain_prompt(tokenizer, item.question), "completion": answer.text})
+    return pairs
+
+
+def fits(pairs: list[dict], tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[dict]:
+    """Pairs of at most ``max_length`` tokens; a cut-off chain would teach the model to break the format."""
+    lengths = [len(ids) for ids in tokenizer([p["prompt"] + p["completion"] for p in pairs])["input_ids"]] if pairs else []
+    return [pair for pair, length in zip(pairs, lengths, strict=True) if length + 1 <= max_length]
+
+
+def train_sft(
+    base: Path, train: list[dict], validation: list[dict], folder: Path, config: SFTStageConfig, model_config: BaseModelConfig, seed: int
+) -> list[dict]:
+    """Fine-tune ``base`` on pairs, loss on the completion only; resumes from a checkpoint in ``folder``.
+
+    Args:
+        base: folder of a prepared base.
+        train: pairs of :func:`sft_pairs`; ``validation`` likewise.
+        folder: gets ``policy/`` (safetensors) and ``log.jsonl``; while training also ``checkpoints/``.
+
+    Returns:
+        The log records (``step``, ``loss`` in nats per completion token, ``eval_loss``, …).
+
+    Raises:
+        UserError: no pair fits ``base_model.max_length``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "log.jsonl"
+    if (folder / "policy" / "done").is_file():
+        return read_log(log)
+    model, tokenizer = load_policy(base, dtype=getattr(torch, model_config.dtype))
+    kept, held = fits(train, tokenizer, model_config.max_length), fits(validation, tokenizer, model_config.max_length)
+    if not kept or not held:
+        raise UserError(f"no training item fits base_model.max_length={model_config.max_length} tokens; raise it with --set")
+    if config.tuning == "lora":
+        model = with_lora(model, config.lora)
+        model.enable_input_require_grads()
+    columns = ("prompt", "completion")
+    arguments = SFTConfig(
+        **trainer_arguments(folder / "checkpoints", seed),
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps,
+        learning_rate=config.learning_rate,
+        warmup_steps=config.warmup_ratio,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation,
+        train_sampling_strategy="group_by_length",
+        logging_steps=5,
+        logging_first_step=True,
+        eval_strategy="steps",
+        eval_steps=config.checkpoint_steps,
+        save_steps=config.checkpoint_steps,
+        max_length=None,
+        completion_only_loss=True,
+        pad_to_multiple_of=8,
+    )
+    trainer = SFTTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_list([{k: p[k] for k in columns} for p in kept]),
+        eval_dataset=Dataset.from_list([{k: p[k] for k in columns} for p in held]),
+        processing_class=tokenizer,
+        optimizers=(MasterAdamW(model.parameters(), lr=config.learning_rate), None),
+        callbacks=[JsonlLog(log)],
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+    trainer.evaluate()
+    finish_policy(trainer.model, tokenizer, folder)
+    return read_log(log)
+
+
+def finish_policy(model, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save ``folder/policy`` and mark it whole; the checkpoints, no longer needed, go."""
+    import shutil
+
+    save_policy(model, tokenizer, folder / "policy")
+    (folder / "policy" / "done").touch()
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)

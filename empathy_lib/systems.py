@@ -1,0 +1,156 @@
+"""The six systems that are compared, and their completions on held-out questions.
+
+Knows: which prompt and which policy a system is, how completions are cached so that a killed run goes on.
+Does not know: what the completions are worth (``metrics``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from empathy_lib.artefacts import Run, digest, generator
+from empathy_lib.base_models import generate, load_policy, prepare_base
+from empathy_lib.empathy_qa.build import load_splits
+from empathy_lib.empathy_qa.schema import Item
+from empathy_lib.errors import UserError
+from empathy_lib.prompts import base_prompt, coe_prompt, few_shot_prompt, plain_prompt, training_texts
+from empathy_lib.retrieval import Bm25Retriever
+
+SYSTEMS = ("base", "few_shot", "bm25", "sft_no_coe", "sft", "grpo")
+# The stage whose artefact a system needs.
+_STAGE = {"base": "01_dataset", "few_shot": "01_dataset", "bm25": "01_dataset", "sft_no_coe": "02_sft", "sft": "02_sft", "grpo": "04_grpo"}
+_POLICY = {"sft_no_coe": "02_sft/no_coe/policy", "sft": "02_sft/coe/policy", "grpo": "04_grpo/policy"}
+_STOP = "\n求助帖："  # where a base model starts a post of its own
+
+
+def base_folder(run: Run) -> Path:
+    """Folder of the run's prepared base; fetched, verified and trimmed on the first call."""
+    train = load_splits(run.stage("01_dataset"))["train"]
+    return prepare_base(run.profile.base_model, training_texts(train))
+
+
+def held_out(run: Run) -> list[Item]:
+    """The test questions that every system answers: ``metrics.max_questions`` of the test split, drawn with the seed."""
+    items = load_splits(run.stage("01_dataset"))["test"]
+    order = run.rng("held-out questions").permutation(len(items))
+    return [items[i] for i in order[: run.profile.metrics.max_questions]]
+
+
+def few_shot_examples(run: Run) -> list[Item]:
+    """Training items shown to the few-shot base, drawn with the seed."""
+    items = [i for i in load_splits(run.stage("01_dataset"))["train"] if any(a.coe for a in i.answers)]
+    order = run.rng("few-shot examples").permutation(len(items))
+    return [items[i] for i in order[: run.profile.metrics.few_shot_examples]]
+
+
+def _policy_folder(run: Run, system: str) -> Path:
+    if system in ("base", "few_shot"):
+        return base_folder(run)
+    run.stage(_STAGE[system])
+    return run.path / _POLICY[system]
+
+
+def complete(run: Run, system: str, items: list[Item], *, greedy: bool = False) -> list[str]:
+    """One completion per item, generated once per run and cached under ``completions/``.
+
+    Args:
+        system: one of :data:`SYSTEMS`.
+        items: questions to answer; their order is kept.
+        greedy: greedy decoding instead of the profile's sampling (a separate cache).
+
+    Raises:
+        UserError: no such system, or its stage is not finished.
+    """
+    if system not in SYSTEMS:
+        raise UserError(f"no system '{system}'; use one of {', '.join(SYSTEMS)}")
+    name = f"completions/{system}{'_greedy' if greedy else ''}"
+    request = {
+        "generation": run.profile.generation.model_dump(exclude={"batch_size"}),
+        "base": run.profile.base_model.model_dump(),
+        "few_shot": run.profile.metrics.few_shot_examples if system == "few_shot" else None,
+        "questions": digest([item.question for item in items]),
+    }
+    with run.build(name, request, [_STAGE[system]]) as stage:
+        if not stage.reused:
+            _fill(run, system, items, stage.path / "completions.jsonl", greedy=greedy)
+    return list(_read(run.stage(name) / "completions.jsonl").values())
+
+
+def _fill(run: Run, system: str, items: list[Item], path: Path, *, greedy: bool) -> None:
+    """Generate what ``path`` does not hold yet; each batch has a seed of its own, so a resumed file equals an unbroken one."""
+    if system == "bm25":
+        retriever = Bm25Retriever(load_splits(run.stage("01_dataset"))["train"])
+        _append(path, [i.id for i in items], retriever.answers([i.question for i in items]))
+        return
+    done = len(_read(path)) if path.exists() else 0
+    size = run.profile.generation.batch_size
+    model, tokenizer = load_policy(_policy_folder(run, system))
+    shots = few_shot_examples(run) if system == "few_shot" else []
+    prompt_of: dict[str, Callable[[str], str]] = {
+        "base": lambda q: base_prompt(tokenizer, q),
+        "few_shot": lambda q: few_shot_prompt(tokenizer, q, shots),
+        "sft_no_coe": lambda q: plain_prompt(tokenizer, q),
+    }
+    build = prompt_of.get(system, lambda q: coe_prompt(tokenizer, q))
+    for start in range(done, len(items), size):
+        batch = items[start : start + size]
+        seed = int(generator(run.profile.seed, f"completions/{system}/{start}").integers(2**31))
+        texts = generate(model, tokenizer, [build(i.question) for i in batch], run.profile.generation, seed, greedy=greedy)
+        _append(path, [i.id for i in batch], [text.split(_STOP)[0].strip() for text in texts])
+
+
+def _append(path: Path, ids: list[str], completions: list[str]) -> None:
+    lines = [json.dumps({"id": i, "completion": c}, ensure_ascii=False) + "\n" for i, c in zip(ids, completions, strict=True)]
+    with path.open("a", encoding="utf-8") as handle:
+        handle.write("".join(lines))
+
+
+def _read(path: Path) -> dict[str, str]:
+    """Whole records of a completions file; a batch cut short by a kill is cut off the file."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("}\n")]
+    if len(whole) < len(lines):
+        path.write_text("".join(whole), encoding="utf-8")
+    return {record["id"]: record["completion"] for record in map(json.loads, whole)}
+
+
+def complete_all(run: Run, items: list[Item]) -> dict[str, list[str]]:
+    """Completions of all six systems, ``{system: [completion, …]}``; written by notebook 05 as its ``completions.jsonl``."""
+    return {system: complete(run, system, items) for system in SYSTEMS}
+
+
+def base_embedder(run: Run) -> Callable[[list[str]], np.ndarray]:
+    """The untrained base as a text encoder (mean-pooled last layer, centred, unit length): an embedding score that the
+    reward model has no part in.
+
+    A decoder's raw embeddings all point one way; the mean over the training references is taken off first.
+    """
+    model, tokenizer = load_policy(base_folder(run))
+    tokenizer.padding_side = "right"
+
+    @torch.inference_mode()
+    def pooled(texts: list[str]) -> np.ndarray:
+        rows = []
+        for start in range(0, len(texts), 32):
+            batch = tokenizer(
+                [t or "。" for t in texts[start : start + 32]], return_tensors="pt", padding=True, truncation=True, max_length=256
+            )
+            batch = {k: v.to(model.device) for k, v in batch.items() if k != "token_type_ids"}
+            hidden = model.base_model(**batch).last_hidden_state.float()
+            mask = batch["attention_mask"][..., None].float()
+            rows.append(((hidden * mask).sum(1) / mask.sum(1)).cpu().numpy())
+        return np.concatenate(rows)
+
+    train = load_splits(run.stage("01_dataset"))["train"]
+    centre = pooled([item.references[0] for item in train[:128]]).mean(axis=0)
+
+    def embed(texts: list[str]) -> np.ndarray:
+        vectors = pooled(texts) - centre
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-9)
+
+    return embed

@@ -1,0 +1,137 @@
+"""What SFT, reward model and GRPO share: the optimizer, LoRA, checkpoints, logs.
+
+Knows: how bf16 weights are trained without losing small updates, how a killed trainer resumes.
+Does not know: any loss.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedModel, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from empathy_lib.config import LoraSettings
+
+# Wandb, trackio and the like are asked for by name only; nothing is reported by default.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+class MasterAdamW(torch.optim.Optimizer):
+    """Fused AdamW on fp32 master copies of bf16 parameters.
+
+    A bf16 weight has 8 significant bits, so an update of 1e-6 times its size would be rounded away; the master keeps it.
+    ``param_groups`` are the masters' (the learning-rate schedule acts there); gradients are read from, and weights
+    written to, the parameters handed in.
+    """
+
+    def __init__(self, parameters, lr: float, weight_decay: float = 0.0):
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.masters = [p.detach().to(torch.float32, copy=True).requires_grad_() for p in self.parameters]
+        self.inner = torch.optim.AdamW(self.masters, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
+        super().__init__(self.masters, {"lr": lr})
+        self.param_groups = self.inner.param_groups
+
+    @torch.no_grad()
+    def step(self, closure: Callable | None = None) -> None:
+        """One update; masters are rounded into the parameters afterwards."""
+        for master, parameter in zip(self.masters, self.parameters, strict=True):
+            master.grad = None if parameter.grad is None else parameter.grad.to(torch.float32)
+        self.inner.step()
+        for master, parameter in zip(self.masters, self.parameters, strict=True):
+            master.grad = None
+            parameter.copy_(master)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the parameters' gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments, steps and masters; what a checkpoint needs to go on exactly."""
+        return {**self.inner.state_dict(), "masters": [m.detach() for m in self.masters]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Counterpart of :meth:`state_dict`."""
+        with torch.no_grad():
+            for master, saved in zip(self.masters, state_dict["masters"], strict=True):
+                master.copy_(saved)
+        self.inner.load_state_dict({k: v for k, v in state_dict.items() if k != "masters"})
+        self.param_groups = self.inner.param_groups
+
+
+def with_lora(model: PreTrainedModel, settings: LoraSettings) -> PreTrainedModel:
+    """Freeze ``model`` and add LoRA adapters (arXiv 2106.09685) to all its linear layers."""
+    config = LoraConfig(
+        r=settings.r, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    return get_peft_model(model, config)
+
+
+def save_policy(model: PreTrainedModel, tokenizer, folder: Path) -> None:
+    """Save a policy whole, in the hub's layout; LoRA adapters are merged so that every reader needs one loader only."""
+    merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    merged.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+class JsonlLog(TrainerCallback):
+    """Append each log record of a trainer to a JSONL file, with its step; records after a resumed step are dropped."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Cut what a killed run logged after its last checkpoint."""
+        kept = [r for r in read_log(self.path) if r["step"] <= state.global_step] if self.path.exists() and state.global_step else []
+        self.path.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """Write one record."""
+        with self.path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Records of a :class:`JsonlLog` file; a half-written last line is left out."""
+    records = []
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        if line.endswith("}"):
+            records.append(json.loads(line))
+    return records
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest whole checkpoint below ``folder``, or None; a half-written one is passed over."""
+    while folder.is_dir() and (path := get_last_checkpoint(str(folder))):
+        if (Path(path) / "trainer_state.json").is_file():  # the trainer writes it last
+            return path
+        os.replace(path, folder / f"broken-{Path(path).name}")
+    return None
+
+
+def trainer_arguments(folder: Path, seed: int, **more: Any) -> dict[str, Any]:
+    """Arguments that every trainer of this project shares."""
+    return {
+        "output_dir": str(folder),
+        "seed": seed,
+        "data_seed": seed,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_total_limit": 2,
+        "save_strategy": "steps",
+        "logging_strategy": "steps",
+        "lr_scheduler_type": "cosine",
+        "max_grad_norm": 1.0,
+        "use_cpu": not torch.cuda.is_available() and not torch.backends.mps.is_available(),
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "activation_checkpointing": torch.cuda.is_available(),
+        "bf16": False,  # the weights themselves are bf16, see MasterAdamW
+        **more,
+    }

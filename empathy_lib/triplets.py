@@ -1,0 +1,79 @@
+"""The reward model's training material: triplets (question, positive, negative).
+
+Knows: which negatives there are and why. Does not know: the encoder or the loss.
+
+The paper names the triplet (question, a professional's answer, another answer; second-hand). Which answers serve as
+negatives is our choice:
+
+- ``random``: an answer to any other post;
+- ``same_topic``: an answer to another post of the same topic (the hard one: same vocabulary, another person);
+- ``copy_whole``, ``copy_partial``, ``copy_rephrased``: the post itself, a part of it, or the post turned from "I" to
+  "you". A cosine between post and answer can be bought by copying, so copies are negatives from the start.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from empathy_lib.config import RewardConfig
+from empathy_lib.empathy_qa.schema import Item
+
+COPY_KINDS = ("copy_whole", "copy_partial", "copy_rephrased")
+NEGATIVE_KINDS = ("random", "same_topic", *COPY_KINDS)
+_SENTENCE = re.compile(r"[^。！？!?\n]+[。！？!?\n]*")
+_LEADS = ("我感觉你", "听起来你", "我听到你说，", "你说，", "我能感受到，")
+
+
+def copy_of(question: str, kind: str, rng: np.random.Generator) -> str:
+    """A reply that a policy could buy reward with: the post, or a part of it, dressed as an answer."""
+    sentences = _SENTENCE.findall(question) or [question]
+    if kind == "copy_whole":
+        return question
+    size = int(rng.integers(1, max(2, len(sentences))))
+    start = int(rng.integers(0, len(sentences) - size + 1))
+    part = "".join(sentences[start : start + size])
+    if kind == "copy_partial":
+        return part
+    lead = _LEADS[int(rng.integers(len(_LEADS)))]
+    whole = question if rng.random() < 0.5 else part
+    return lead + re.sub(r"我们|我", lambda m: "你们" if m.group() == "我们" else "你", whole)
+
+
+def negative_for(item: Item, pool: list[Item], kind: str, rng: np.random.Generator) -> str:
+    """Draw one negative of ``kind`` for ``item``; ``same_topic`` falls back to ``random`` where the topic has no other post."""
+    if kind in COPY_KINDS:
+        return copy_of(item.question, kind, rng)
+    others = [i for i in pool if i.id != item.id and (kind == "random" or i.topic == item.topic)]
+    others = others or [i for i in pool if i.id != item.id] or pool
+    other = others[int(rng.integers(len(others)))]
+    return other.answers[int(rng.integers(len(other.answers)))].text
+
+
+def build_triplets(items: list[Item], config: RewardConfig, rng: np.random.Generator) -> list[dict[str, str]]:
+    """Draw training triplets, every (question, answer) pair before any twice.
+
+    Returns:
+        ``{"anchor": post, "positive": reply, "negative": reply, "kind": kind of negative}``, at most ``max_triplets``.
+    """
+    pairs = [(item, answer.text) for item in items for answer in item.answers]
+    kinds = ["random", "same_topic", "copy"]
+    shares = [max(0.0, 1 - config.same_topic_share - config.copy_share), config.same_topic_share, config.copy_share]
+    triplets = []
+    for index in rng.permutation(len(pairs))[: config.max_triplets]:
+        item, positive = pairs[index]
+        kind = kinds[rng.choice(3, p=np.array(shares) / sum(shares))]
+        kind = COPY_KINDS[int(rng.integers(len(COPY_KINDS)))] if kind == "copy" else kind
+        triplets.append({"anchor": item.question, "positive": positive, "negative": negative_for(item, items, kind, rng), "kind": kind})
+    return triplets
+
+
+def evaluation_pairs(items: list[Item], pool: list[Item], rng: np.random.Generator) -> list[dict[str, str]]:
+    """For each held-out (question, answer) one negative of every kind, drawn from ``pool``."""
+    return [
+        {"id": item.id, "anchor": item.question, "positive": answer.text, "negative": negative_for(item, pool, kind, rng), "kind": kind}
+        for item in items
+        for answer in item.answers
+        for kind in NEGATIVE_KINDS
+    ]

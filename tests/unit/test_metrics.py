@@ -1,0 +1,284 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu.metrics import BLEU
+
+from empathy_lib import metrics as m
+from empathy_lib.artefacts import generator
+from empathy_lib.coe import ChainOfEmpathy, render
+from empathy_lib.coe_accuracy import Marker, constant_guess, default_marker, shuffled_chains
+from empathy_lib.config import DatasetConfig
+from empathy_lib.empathy_qa.schema import Answer, Gold, Item
+from empathy_lib.empathy_qa.sources import read_source
+from empathy_lib.errors import UserError
+from empathy_lib.paper import PAPER_FIGURES, SOURCES, paper_table
+from empathy_lib.segment import Segmenter
+
+MARKER = Marker(
+    emotions={"焦虑": ["焦虑", "不安"], "愤怒": ["愤怒", "生气"], "孤独": ["孤独"]},
+    intents={"validated": ["希望被认可"], "understood": ["希望被理解"], "advice": ["希望得到建议"]},
+)
+SETTINGS = m.Settings(bootstrap=100, marker=MARKER)
+
+
+def gold(emotion="焦虑", cause="曾经说排不开却被冷落", intent="advice") -> Gold:
+    return Gold(emotion=emotion, situation="s", cause=cause, belief="b", bias="x", intent=intent)
+
+
+def chain(l1="他感到不安", l2="因为曾经说排不开却被冷落了", l3="希望得到建议", answer="先歇一歇，再和领导谈谈。") -> str:
+    return render(ChainOfEmpathy(L1=l1, L2=l2, L3=l3, L4="先安慰"), answer)
+
+
+def example(key="a", completion=None, references=("先休息一下，再和领导谈谈。", "抱抱你。"), **fields) -> m.Example:
+    fields = {"question": "加班太多了怎么办", "gold": gold()} | fields
+    return m.Example(id=key, completion=chain() if completion is None else completion, references=list(references), **fields)
+
+
+def embed(texts: list[str]) -> np.ndarray:
+    """Counts of two characters: a stand-in encoder whose cosines can be reckoned by hand."""
+    return np.array([[text.count("甲"), text.count("乙")] for text in texts], dtype=float)
+
+
+# --- n-gram metrics ---------------------------------------------------------------------------------------------------
+
+
+def test_rouge_by_hand_in_characters():
+    # answer 我很难过呢 (5), reference 我真的很难过 (6): shared 我很难过 = 4, as bigrams 很难 难过 = 2 of 4 and 5
+    scores = m.rouge("我很难过呢", ["我真的很难过"], "char")
+    assert scores["rouge1"] == [pytest.approx(2 * 4 / 11)]
+    assert scores["rouge2"] == [pytest.approx(2 * 2 / 9)]
+    assert scores["rougeL"] == [pytest.approx(2 * 4 / 11)]
+
+
+def test_our_tokenizer_sees_chinese_and_the_default_does_not():
+    text = "我很难过"
+    assert RougeScorer(["rouge1"]).score(text, text)["rouge1"].fmeasure == 0.0
+    for unit in ("word", "char"):
+        assert m.rouge(text, [text], unit)["rouge1"] == [1.0]
+
+
+def test_best_and_mean_over_references():
+    row = m.per_example(
+        [example(completion="甲甲", references=["甲甲", "乙乙"])], m.Settings(segment="char", marker=MARKER, embed=embed)
+    ).loc["a"]
+    assert (row["rouge1"], row["rouge1_mean"]) == (1.0, 0.5)
+    assert (row["embedding"], row["embedding_mean"]) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize("unit", ["word", "char"])
+def test_bleu_parts_sum_to_sacrebleus_corpus_score(unit):
+    examples = [
+        example("a", "先休息一下，再和领导谈谈吧。", ["先休息一下，再和领导谈谈。", "抱抱你。"]),
+        example("b", "抱抱你，今晚先好好睡一觉。", ["抱抱你，先好好睡一觉吧。"]),
+    ]
+    cut = Segmenter("word", punctuation=True)
+    prepare = (lambda text: " ".join(cut.tokenize(text))) if unit == "word" else (lambda text: text)
+    streams = [[prepare(e.references[k]) if k < len(e.references) else None for e in examples] for k in range(2)]
+    expected = BLEU(tokenize="none" if unit == "word" else "zh").corpus_score([prepare(e.answer) for e in examples], streams).score
+    assert m.bleu_of_parts(m.bleu_parts(examples, unit).sum(axis=0, keepdims=True))[0] == pytest.approx(expected)
+    assert expected > 10
+
+
+def test_distinct_by_hand_and_its_interval_holds_the_value():
+    score = m.distinct(["甲乙甲", "甲丙"], 1, "char")
+    assert score.value == pytest.approx(3 / 5)
+    assert m.distinct(["甲乙甲", "甲丙"], 2, "char").value == 1.0  # 甲乙 乙甲 甲丙
+    rng = generator(1, "text")
+    texts = ["".join(rng.choice(list("甲乙丙丁戊己庚辛"), 12)) for _ in range(30)]
+    score = m.distinct(texts, 2, "char")
+    assert score.low <= score.value <= score.high and 0 < score.high - score.low < 0.2
+    assert math.isnan(m.distinct(["", ""], 1).value)
+
+
+def test_distinct_interval_covers_the_expected_value_of_such_corpora():
+    rng = generator(2, "zipf")
+    vocabulary = [chr(0x4E00 + k) for k in range(400)]
+    weights = 1 / np.arange(1, 401)
+    draw = lambda: ["".join(rng.choice(vocabulary, 20, p=weights / weights.sum())) for _ in range(25)]  # noqa: E731
+    scores = [m.distinct(draw(), 1, "char") for _ in range(150)]
+    expected = np.mean([score.value for score in scores])
+    assert np.mean([score.low <= expected <= score.high for score in scores]) >= 0.88
+
+
+# --- the answer is what is scored ------------------------------------------------------------------------------------
+
+
+def test_only_the_answer_counts_for_text_metrics():
+    frame = m.per_example([example("a", chain(answer="抱抱你。")), example("b", "抱抱你。", coe_expected=False)], SETTINGS)
+    text_metrics = ["rouge1", "rouge2", "rougeL", "length", "copy_rate"]
+    assert (
+        frame.loc["a", text_metrics].equals(frame.loc["b", text_metrics].rename("a"))
+        or (frame.loc["a", text_metrics].to_numpy() == frame.loc["b", text_metrics].to_numpy()).all()
+    )
+    assert frame.loc["a", "length"] == 4
+
+
+def test_what_cannot_be_had_is_missing_and_not_zero():
+    frame = m.per_example(
+        [example("plain", "抱抱你。", coe_expected=False), example("no gold", gold=None), example("no reference", references=())], SETTINGS
+    )
+    assert frame.loc["plain", ["well_formed", "L1", "L2", "L3"]].isna().all()
+    assert frame.loc["no gold", ["L1", "L2", "L3"]].isna().all() and frame.loc["no gold", "well_formed"] == 1.0
+    assert frame.loc["no reference", ["rouge1", "rougeL_mean"]].isna().all()
+    assert frame[["embedding", "r_answer"]].isna().all(axis=None)
+    table = m.score_table({"sft_no_coe": [example("plain", "抱抱你。", coe_expected=False)]}, SETTINGS)
+    assert m.wide_table(table, ["L1"]).loc["sft_no_coe", "L1"] == "not available"
+    assert m.headline_entry(table, "sft_no_coe", "L1") == {"value": None, "interval": None, "n": 0, "unit": "share"}
+
+
+def test_reward_sees_question_and_answer():
+    seen = []
+
+    def reward(questions, answers):
+        seen.extend(zip(questions, answers, strict=True))
+        return np.array([0.25])
+
+    frame = m.per_example([example()], m.Settings(marker=MARKER, reward=reward))
+    assert seen == [("加班太多了怎么办", "先歇一歇，再和领导谈谈。")]
+    assert frame.loc["a", "r_answer"] == 0.25
+
+
+def test_an_empty_completion_scores_zero_everywhere():
+    row = m.per_example([example(completion="")], m.Settings(marker=MARKER, embed=embed)).loc["a"]
+    assert (row.drop("r_answer") == 0).all()
+    assert m.bleu_of_parts(m.bleu_parts([example(completion="")]))[0] == 0.0
+
+
+# --- CoE accuracy -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ({}, {"L1": 1, "L1_any": 1, "L2": 1, "L3": 1}),
+        ({"l1": "他很生气"}, {"L1": 0, "L1_any": 0, "L2": 1, "L3": 1}),
+        ({"l1": "不安、愤怒和孤独都有"}, {"L1": 0, "L1_any": 1, "L2": 1, "L3": 1}),
+        ({"l1": "不安里带着生气"}, {"L1": 1, "L1_any": 1, "L2": 1, "L3": 1}),
+        ({"l2": "因为考试没考好"}, {"L1": 1, "L1_any": 1, "L2": 0, "L3": 1}),
+        ({"l3": "希望得到建议，也希望被理解"}, {"L1": 1, "L1_any": 1, "L2": 1, "L3": 0}),
+        ({"l3": "不知道"}, {"L1": 1, "L1_any": 1, "L2": 1, "L3": 0}),
+    ],
+)
+def test_each_layer_is_marked_on_its_own(parts, expected):
+    assert MARKER.mark(chain(**parts), gold()) == expected
+
+
+def test_half_of_the_causes_bigrams_are_enough_and_less_is_not():
+    four_bigrams = gold(cause="甲乙丙丁戊")
+    assert MARKER.names_cause("甲乙丙，别的", four_bigrams)
+    assert not MARKER.names_cause("甲乙，别的", four_bigrams)
+
+
+def test_a_broken_chain_is_wrong_in_every_layer():
+    assert MARKER.mark(chain().replace("</L4>", ""), gold()) == {"L1": 0, "L2": 0, "L3": 0, "L1_any": 0}
+
+
+def test_guessing_levels_by_hand():
+    golds = [gold("焦虑"), gold("焦虑"), gold("孤独", cause="刚搬到新的城市", intent="understood"), None]
+    assert constant_guess(golds, MARKER) == pytest.approx({"L1": 2 / 3, "L2": 2 / 3, "L3": 2 / 3})
+    # chains say 焦虑 / 被冷落 / 建议: of the six mismatched pairs of posts, gold agrees in those whose gold is post 0 or 1
+    shuffled = shuffled_chains([chain()] * 4, golds, MARKER)
+    assert shuffled == pytest.approx({"L1": 4 / 6, "L2": 4 / 6, "L3": 4 / 6})
+    assert all(map(math.isnan, constant_guess([None], MARKER).values()))
+    assert all(map(math.isnan, shuffled_chains([chain()], [gold()], MARKER).values()))
+
+
+def test_default_marker_reads_the_datasets_lexicon():
+    marker = default_marker()
+    assert set(marker.intents) == {"validated", "understood", "advice"}
+    for emotion, words in marker.emotions.items():
+        assert emotion in marker.named_emotions(f"他感到{words[0]}。")
+    for intent, phrases in marker.intents.items():
+        for phrase in phrases:
+            assert marker.named_intents(f"对方{phrase}。") == {intent}, phrase
+
+
+# --- systems, references, tables -------------------------------------------------------------------------------------
+
+
+def items(n=6) -> list[Item]:
+    answers = [Answer(text=f"回答{k}", coe=ChainOfEmpathy(L1="不安", L2="冷落", L3="希望得到建议", L4="安慰")) for k in range(3)]
+    return [Item(id=f"q{k}", question=f"问题{k}", answers=answers, gold=gold()) for k in range(n)]
+
+
+def test_reference_answers_are_never_their_own_reference():
+    one = Item(id="one", question="问", answers=[Answer(text="只有一个")])
+    examples = m.reference_examples([*items(), one], generator(1, "reference"))
+    assert [e.id for e in examples] == [f"q{k}" for k in range(6)]
+    for e in examples:
+        assert len(e.references) == 2 and e.answer not in e.references and e.coe_expected
+    again = m.reference_examples([*items(), one], generator(1, "reference"))
+    assert again == examples
+
+
+def test_items_and_completions_must_pair_up():
+    assert m.examples_of(items(1), ["好"], coe_expected=False)[0].references == ["回答0", "回答1", "回答2"]
+    with pytest.raises(UserError, match="2 completions for 1 questions"):
+        m.examples_of(items(1), ["好", "好"])
+
+
+def test_reference_note_warns_of_single_references():
+    assert "not comparable" in m.reference_note([example(references=["一"])])
+    assert m.reference_note([example(), example(references=["一"])]).startswith("1 to 2 references a question, 1.5")
+
+
+def test_every_registered_metric_is_scored_and_a_perfect_system_wins():
+    good = [example(f"q{k}", chain(answer="先休息一下，再和领导谈谈。")) for k in range(5)]
+    bad = [example(f"q{k}", "加班太多了怎么办" * 2) for k in range(5)]
+    settings = m.Settings(bootstrap=50, marker=MARKER, embed=lambda texts: np.eye(len(texts)), reward=lambda q, a: np.ones(len(q)))
+    table = m.score_table({"grpo": good, "base": bad}, settings)
+    assert table.groupby("system")["metric"].apply(list).map(lambda names: names == list(m.METRICS)).all()
+    values = table.pivot(index="metric", columns="system", values="value")
+    for name in ("rouge1", "rougeL_mean", "bleu4", "embedding", "well_formed", "L1", "L2", "L3"):
+        assert values.loc[name, "grpo"] > values.loc[name, "base"], name
+    assert values.loc["rouge1", "grpo"] == 1.0 and values.loc["bleu4", "grpo"] == pytest.approx(100)
+    assert values.loc["copy_rate", "base"] == pytest.approx(2 / 9) and values.loc["copy_rate", "grpo"] == 0.0
+    json.dumps(m.headline_entry(table, "grpo", "bleu4"), allow_nan=False)
+    assert m.headline_entry(table, "grpo", "bleu4")["unit"] == "BLEU"
+    with pytest.raises(UserError, match="no score of system 'gpt'"):
+        m.headline_entry(table, "gpt", "bleu4")
+
+
+def test_scores_are_the_same_again_and_frames_may_be_passed_in():
+    examples = [example(f"q{k}", answer) for k, answer in enumerate(["抱抱你。", "和领导谈谈。", "先休息一下"])]
+    first = m.score_system(examples, SETTINGS)
+    assert m.wide_table(m.score_table({"sft": examples}, SETTINGS), ["rouge1"]).equals(
+        m.wide_table(m.score_table({"sft": examples}, SETTINGS, {"sft": m.per_example(examples, SETTINGS)}), ["rouge1"])
+    )
+    assert first["rouge1"] == m.score_system(examples, SETTINGS)["rouge1"]
+
+
+def test_compare_pairs_by_id_and_corrects_over_the_table():
+    good = [example(f"q{k}", "先休息一下，再和领导谈谈。") for k in range(8)]
+    bad = [example(f"q{k}", "今天天气不错") for k in reversed(range(1, 9))]
+    frames = {"grpo": m.per_example(good, SETTINGS), "sft": m.per_example(bad, SETTINGS)}
+    table = m.compare(frames, [("grpo", "sft")], ["rouge1", "copy_rate"], seed=1, resamples=999).set_index("metric")
+    assert (table["n"] == 7).all()
+    assert table.loc["rouge1", "difference"] > 0.5 and table.loc["rouge1", "p"] == pytest.approx(2 / 2**7)
+    assert table.loc["rouge1", "p_holm"] == pytest.approx(2 * table.loc["rouge1", "p"])
+    assert table.loc["copy_rate", "p_holm"] == 1.0
+
+
+def test_registry_names_a_version_for_every_metric():
+    assert m.registry_table()["version"].str.len().gt(0).all()
+    assert "version" not in m.registry_table(versions=False)
+    assert list(m.registry_table().index) == list(m.METRICS) and set(m.PER_EXAMPLE) < set(m.METRICS)
+
+
+def test_paper_figures_name_their_source():
+    assert {figure.source for figure in PAPER_FIGURES} <= set(SOURCES)
+    rouge = paper_table("rouge").set_index("system")
+    assert rouge.loc["sft_no_coe", "value"] > rouge.loc["sft", "value"]
+    assert rouge["source"].str.startswith("S: second-hand").all()
+    with pytest.raises(KeyError):
+        paper_table("bleu")
+
+
+def test_gold_chains_of_synthetic_posts_are_marked_right():
+    synthetic = read_source(DatasetConfig(questions=60), seed=3)
+    chains = [(render(answer.coe, answer.text), item.gold) for item in synthetic for answer in item.answers if answer.coe and item.gold]
+    marks = [default_marker().mark(text, label) for text, label in chains]
+    assert len(marks) > 60 and all(value == 1.0 for mark in marks for value in mark.values())
