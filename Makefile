@@ -32,8 +32,9 @@ $(STAMP):
 	clear=""; if [ -e .venv/.installing ]; then clear=--clear; fi; \
 	"$$found" -m venv $$clear .venv; \
 	touch .venv/.installing; rm -f .venv/.installed-*; \
-	$(PY) -m pip install $(PIP_ARGS) -r requirements.lock; \
-	$(PY) -m pip install $(PIP_ARGS) --no-deps -e .; \
+	echo "installing the locked packages into .venv (some minutes the first time)"; \
+	$(PY) -m pip install --quiet $(PIP_ARGS) -r requirements.lock; \
+	$(PY) -m pip install --quiet $(PIP_ARGS) --no-deps -e .; \
 	rm .venv/.installing; touch $@
 
 reproduce: setup ## Run the six notebooks under PROFILE (default: laptop); the same command again resumes

@@ -69,7 +69,8 @@ class GenerationConfig(_Config):
 class SFTStageConfig(_Config):
     tuning: Literal["full", "lora"] = Field("full", description="full fine-tuning, or LoRA adapters (peft)")
     max_items: int = Field(1200, ge=1, description="training (question, answer) pairs")
-    max_questions_eval: int = Field(64, ge=1, description="held-out questions for well-formedness before and after")
+    max_validation_items: int = Field(64, ge=1, description="validation pairs for the validation loss")
+    max_questions_eval: int = Field(64, ge=1, description="held-out questions for well-formedness under greedy decoding")
     epochs: float = Field(1.0, gt=0)
     max_steps: int = Field(-1, description="-1: as many as epochs ask for")
     learning_rate: float = Field(5e-5, gt=0)
@@ -106,7 +107,6 @@ class GRPOStageConfig(_Config):
     reward: Literal["threshold", "smooth"] = Field("threshold", description="r_answer: 1 at or above the threshold, or the cosine itself")
     copy_guard: float = Field(0.1, ge=0, le=1, description="r_answer is 0 from this copy rate on; 1 switches the guard off")
     mask_copied_spans: bool = Field(True, description="score the answer with its copied spans taken out")
-    max_questions_eval: int = Field(100, ge=1)
     checkpoint_steps: int = Field(10, ge=1)
     lora: LoraSettings = LoraSettings()
 

@@ -57,22 +57,23 @@ class Metric:
 
 
 def _rouge(kind: str) -> list[Metric]:
-    title = f"ROUGE-{kind.removeprefix('rouge')} F1"
+    title = f"ROUGE-{kind.removeprefix('rouge_').upper()} F1"
     best = Metric(kind, f"{title}, best reference", "higher", "0 to 1", "F1", "mean", "rouge-score")
     return [best, Metric(f"{kind}_mean", f"{title}, mean of references", "higher", "0 to 1", "F1", "mean", "rouge-score")]
 
 
-ROUGE_KINDS = ("rouge1", "rouge2", "rougeL")
+ROUGE_KINDS = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}  # our names, the library's
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in [
         *(metric for kind in ROUGE_KINDS for metric in _rouge(kind)),
-        Metric("bleu4", "BLEU-4, all references", "higher", "0 to 100", "BLEU", "corpus", "sacrebleu"),
-        Metric("distinct1", "Distinct-1", "human", "0 to 1", "share", "corpus", OURS),
-        Metric("distinct2", "Distinct-2", "human", "0 to 1", "share", "corpus", OURS),
+        Metric("bleu_4", "BLEU-4, all references", "higher", "0 to 100", "BLEU", "corpus", "sacrebleu"),
+        Metric("distinct_1", "Distinct-1", "human", "0 to 1", "share", "corpus", OURS),
+        Metric("distinct_2", "Distinct-2", "human", "0 to 1", "share", "corpus", OURS),
         Metric("embedding", "Embedding cosine, best reference", "higher", "-1 to 1", "cosine", "mean", "numpy"),
         Metric("embedding_mean", "Embedding cosine, mean of references", "higher", "-1 to 1", "cosine", "mean", "numpy"),
-        Metric("r_answer", "Reward cosine of post and answer", "human", "-1 to 1", "cosine", "mean", OURS),
+        Metric("r_answer", "r_answer, as GRPO is paid", "human", "-1 to 1", "reward", "mean", OURS),
+        Metric("cosine", "Reward model's cosine of post and answer", "human", "-1 to 1", "cosine", "mean", OURS),
         Metric("copy_rate", "Copy rate (8-grams of the post)", "human", "0 to 1", "share", "mean", OURS),
         Metric("length", "Length in characters", "human", "0 up", "characters", "mean", OURS),
         Metric("well_formed", "Well-formed CoE", "higher", "0 to 1", "share", "share", OURS),
@@ -104,13 +105,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Settings:
-    """How scores are computed; the same for all systems of a table. Without ``embed`` or ``reward`` theirs are not available."""
+    """How scores are computed; the same for all systems of a table.
+
+    Without ``embed`` (embedding score), ``reward`` (``r_answer``) or ``cosine`` theirs are not available.
+    """
 
     segment: Unit = "word"
     bootstrap: int = 1000
     seed: int = 20250918
     embed: Embed | None = None
     reward: Reward | None = None
+    cosine: Reward | None = None
     marker: Marker | None = None
 
 
@@ -171,9 +176,9 @@ def reference_note(examples: Sequence[Example]) -> str:
 
 def rouge(answer: str, references: Sequence[str], segment: Unit = "word") -> dict[str, list[float]]:
     """F1 of ROUGE-1, -2 and -L against each reference, tokens by :class:`Segmenter`; empty lists without references."""
-    scorer = RougeScorer(list(ROUGE_KINDS), tokenizer=Segmenter(segment))
+    scorer = RougeScorer(list(ROUGE_KINDS.values()), tokenizer=Segmenter(segment))
     scores = [scorer.score(reference, answer) for reference in references]
-    return {kind: [score[kind].fmeasure for score in scores] for kind in ROUGE_KINDS}
+    return {name: [score[kind].fmeasure for score in scores] for name, kind in ROUGE_KINDS.items()}
 
 
 def _bleu(segment: Unit) -> BLEU:
@@ -237,16 +242,19 @@ def per_example(examples: Sequence[Example], settings: Settings) -> pd.DataFrame
     """Scores of each example: index the example's id, columns :data:`PER_EXAMPLE`, NaN where not available."""
     marker = settings.marker or default_marker()
     cosines = _cosines(examples, settings.embed) if settings.embed else [[] for _ in examples]
-    rewards = [math.nan] * len(examples)
-    if settings.reward and examples:
-        rewards = list(settings.reward([example.question for example in examples], [example.answer for example in examples]))
+    posts, answers = [example.question for example in examples], [example.answer for example in examples]
+    judged = {
+        name: list(judge(posts, answers)) if judge and examples else [math.nan] * len(examples)
+        for name, judge in (("r_answer", settings.reward), ("cosine", settings.cosine))
+    }
     rows = []
-    for example, cosine, reward in zip(examples, cosines, rewards, strict=True):
+    for place, (example, cosine) in enumerate(zip(examples, cosines, strict=True)):
         row: dict[str, float] = {}
         for kind, values in rouge(example.answer, example.references, settings.segment).items():
             row |= _best_and_mean(kind, values)
         row |= _best_and_mean("embedding", cosine)
-        row |= {"r_answer": float(reward), "copy_rate": copy_rate(example.answer, example.question)}
+        row |= {name: float(values[place]) for name, values in judged.items()}
+        row |= {"copy_rate": copy_rate(example.answer, example.question)}
         row["length"] = float(sum(not char.isspace() for char in example.answer))
         row["well_formed"] = float(coe.is_well_formed(example.completion)) if example.coe_expected else math.nan
         row |= marker.mark(example.completion, example.gold if example.coe_expected else None)
@@ -261,7 +269,7 @@ def score_system(examples: Sequence[Example], settings: Settings, frame: pd.Data
     for name, metric in METRICS.items():
         # drawn by metric, not by system: systems on the same questions share their resamples
         rng = generator(settings.seed, f"bootstrap {name}")
-        if name == "bleu4":
+        if name == "bleu_4":
             parts = bleu_parts(examples, settings.segment)
             scores[name] = bootstrap_sums(parts, bleu_of_parts, resamples=settings.bootstrap, rng=rng)
         elif metric.aggregation == "corpus":

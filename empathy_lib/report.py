@@ -67,9 +67,15 @@ def _known(value: Any) -> bool:
     return isinstance(value, int | float) and not math.isnan(value)
 
 
+def _entry(headline: Headline, key: str) -> dict[str, Any]:
+    """The entry of a key in either spelling of metric names: ``rouge_l`` and ``metrics.METRICS``' own ``rougeL``."""
+    plain = key.replace("_", "").casefold()
+    return next((entry for name, entry in headline.items() if name.replace("_", "").casefold() == plain), {})
+
+
 def _cell(headline: Headline, key: str, show: Callable[[float], str]) -> str:
     """A value with its 95 % interval below it; "not available" where the key is missing or its value is null or NaN."""
-    entry = headline.get(key, {})
+    entry = _entry(headline, key)
     if not _known(entry.get("value")):
         return NOT_AVAILABLE
     interval = entry.get("interval")

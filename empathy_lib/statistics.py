@@ -131,3 +131,10 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     if known.any():
         corrected[known] = multipletests(p[known], method="holm")[1]
     return corrected
+
+
+def as_entry(result: Score | PairedTest, unit: str) -> dict[str, object]:
+    """A score or a paired difference as ``headline.json`` keeps it: ``{value, interval, n, unit}``, None where not available."""
+    value = result.value if isinstance(result, Score) else result.difference
+    interval = None if math.isnan(result.low) else [float(result.low), float(result.high)]
+    return {"value": None if math.isnan(value) else float(value), "interval": interval, "n": result.n, "unit": unit}

@@ -69,11 +69,11 @@ def build_triplets(items: list[Item], config: RewardConfig, rng: np.random.Gener
     return triplets
 
 
-def evaluation_pairs(items: list[Item], pool: list[Item], rng: np.random.Generator) -> list[dict[str, str]]:
-    """For each held-out (question, answer) one negative of every kind, drawn from ``pool``."""
+def evaluation_pairs(items: list[Item], pool: list[Item], rng: np.random.Generator, answers: int = 2) -> list[dict[str, str]]:
+    """For each held-out question's first ``answers`` references one negative of every kind, drawn from ``pool``."""
     return [
         {"id": item.id, "anchor": item.question, "positive": answer.text, "negative": negative_for(item, pool, kind, rng), "kind": kind}
         for item in items
-        for answer in item.answers
+        for answer in item.answers[:answers]
         for kind in NEGATIVE_KINDS
     ]

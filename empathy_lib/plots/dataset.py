@@ -45,8 +45,9 @@ def topics(splits: dict[str, list[Item]], origin: str) -> Figure:
         left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.invert_yaxis()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="questions", title="Topics")
-    axes.legend(loc="lower right")
+    axes.set(xlabel="questions")
+    axes.set_title("Topics", loc="left")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
     return caption(figure, f"{origin} {len(total)} topic label(s); the paper reports 29 main topics for its own data.")
 
 
@@ -61,9 +62,8 @@ def lengths(items: list[Item], origin: str) -> Figure:
     for axes, (name, values) in zip(grid, panels.items(), strict=True):
         axes.hist(values, bins=30, color="#0072B2")
         middle = float(pd.Series(values).median())
-        axes.axvline(middle, color="#D55E00", linestyle="--", label=f"median {middle:.0f}")
-        axes.set(xlabel="characters without white space", title=name)
-        axes.legend()
+        axes.axvline(middle, color="#D55E00", linestyle="--")
+        axes.set(xlabel="characters without white space", title=f"{name}, median {middle:.0f}")
     grid[0].set_ylabel("count")
     return caption(figure, f"{origin} Lengths after cleaning.")
 

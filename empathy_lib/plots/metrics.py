@@ -73,7 +73,7 @@ def reward_and_copying(table: pd.DataFrame, text: str, guard: float | None = Non
         text: the caption.
         guard: copy rate from which training gives no reward, drawn as a line.
     """
-    reward, copying = _scores(table, "r_answer"), _scores(table, "copy_rate")
+    reward, copying = _scores(table, "cosine"), _scores(table, "copy_rate")
     shown = [
         system for system in table["system"].unique() if pd.notna(reward.loc[system, "value"]) and pd.notna(copying.loc[system, "value"])
     ]

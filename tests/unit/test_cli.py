@@ -15,6 +15,7 @@ from empathy_lib import cli, doctor, report
 from empathy_lib.artefacts import NOTEBOOKS, ROOT
 from empathy_lib.config import PROFILES, field_names, load_profile
 from empathy_lib.errors import UserError
+from empathy_lib.metrics import METRICS
 
 
 def call(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
@@ -171,6 +172,13 @@ def test_results_table_shows_what_is_known_and_says_what_is_not():
     assert rows["Base, zero-shot"][1:] == [missing] * 9
     assert rows["AUC"][1:] == ["0.900<br><sub>0.850 to 0.950</sub>", "64"]
     assert rows["02_coe_sft"][1:] == ["12.3", missing] and rows["**all six**"][1] == missing
+
+
+def test_results_table_reads_the_names_that_notebook_05_writes():
+    known = {f"metrics.grpo.{name}": entry(0.25) for name in METRICS}
+    row = next(line for line in report.results_table(known).splitlines() if line.startswith("| SFT + GRPO"))
+    cells = row.strip("| ").split(" | ")
+    assert [cells[1], *cells[5:8]] == ["25.0 %", "0.250", "0.2", "0.250"]
 
 
 def test_total_minutes_need_all_six():

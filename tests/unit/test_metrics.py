@@ -48,23 +48,23 @@ def embed(texts: list[str]) -> np.ndarray:
 def test_rouge_by_hand_in_characters():
     # answer 我很难过呢 (5), reference 我真的很难过 (6): shared 我很难过 = 4, as bigrams 很难 难过 = 2 of 4 and 5
     scores = m.rouge("我很难过呢", ["我真的很难过"], "char")
-    assert scores["rouge1"] == [pytest.approx(2 * 4 / 11)]
-    assert scores["rouge2"] == [pytest.approx(2 * 2 / 9)]
-    assert scores["rougeL"] == [pytest.approx(2 * 4 / 11)]
+    assert scores["rouge_1"] == [pytest.approx(2 * 4 / 11)]
+    assert scores["rouge_2"] == [pytest.approx(2 * 2 / 9)]
+    assert scores["rouge_l"] == [pytest.approx(2 * 4 / 11)]
 
 
 def test_our_tokenizer_sees_chinese_and_the_default_does_not():
     text = "我很难过"
     assert RougeScorer(["rouge1"]).score(text, text)["rouge1"].fmeasure == 0.0
     for unit in ("word", "char"):
-        assert m.rouge(text, [text], unit)["rouge1"] == [1.0]
+        assert m.rouge(text, [text], unit)["rouge_1"] == [1.0]
 
 
 def test_best_and_mean_over_references():
     row = m.per_example(
         [example(completion="甲甲", references=["甲甲", "乙乙"])], m.Settings(segment="char", marker=MARKER, embed=embed)
     ).loc["a"]
-    assert (row["rouge1"], row["rouge1_mean"]) == (1.0, 0.5)
+    assert (row["rouge_1"], row["rouge_1_mean"]) == (1.0, 0.5)
     assert (row["embedding"], row["embedding_mean"]) == (1.0, 0.5)
 
 
@@ -108,7 +108,7 @@ def test_distinct_interval_covers_the_expected_value_of_such_corpora():
 
 def test_only_the_answer_counts_for_text_metrics():
     frame = m.per_example([example("a", chain(answer="抱抱你。")), example("b", "抱抱你。", coe_expected=False)], SETTINGS)
-    text_metrics = ["rouge1", "rouge2", "rougeL", "length", "copy_rate"]
+    text_metrics = ["rouge_1", "rouge_2", "rouge_l", "length", "copy_rate"]
     assert (
         frame.loc["a", text_metrics].equals(frame.loc["b", text_metrics].rename("a"))
         or (frame.loc["a", text_metrics].to_numpy() == frame.loc["b", text_metrics].to_numpy()).all()
@@ -122,7 +122,7 @@ def test_what_cannot_be_had_is_missing_and_not_zero():
     )
     assert frame.loc["plain", ["well_formed", "L1", "L2", "L3"]].isna().all()
     assert frame.loc["no gold", ["L1", "L2", "L3"]].isna().all() and frame.loc["no gold", "well_formed"] == 1.0
-    assert frame.loc["no reference", ["rouge1", "rougeL_mean"]].isna().all()
+    assert frame.loc["no reference", ["rouge_1", "rouge_l_mean"]].isna().all()
     assert frame[["embedding", "r_answer"]].isna().all(axis=None)
     table = m.score_table({"sft_no_coe": [example("plain", "抱抱你。", coe_expected=False)]}, SETTINGS)
     assert m.wide_table(table, ["L1"]).loc["sft_no_coe", "L1"] == "not available"
@@ -232,33 +232,33 @@ def test_every_registered_metric_is_scored_and_a_perfect_system_wins():
     table = m.score_table({"grpo": good, "base": bad}, settings)
     assert table.groupby("system")["metric"].apply(list).map(lambda names: names == list(m.METRICS)).all()
     values = table.pivot(index="metric", columns="system", values="value")
-    for name in ("rouge1", "rougeL_mean", "bleu4", "embedding", "well_formed", "L1", "L2", "L3"):
+    for name in ("rouge_1", "rouge_l_mean", "bleu_4", "embedding", "well_formed", "L1", "L2", "L3"):
         assert values.loc[name, "grpo"] > values.loc[name, "base"], name
-    assert values.loc["rouge1", "grpo"] == 1.0 and values.loc["bleu4", "grpo"] == pytest.approx(100)
+    assert values.loc["rouge_1", "grpo"] == 1.0 and values.loc["bleu_4", "grpo"] == pytest.approx(100)
     assert values.loc["copy_rate", "base"] == pytest.approx(2 / 9) and values.loc["copy_rate", "grpo"] == 0.0
-    json.dumps(m.headline_entry(table, "grpo", "bleu4"), allow_nan=False)
-    assert m.headline_entry(table, "grpo", "bleu4")["unit"] == "BLEU"
+    json.dumps(m.headline_entry(table, "grpo", "bleu_4"), allow_nan=False)
+    assert m.headline_entry(table, "grpo", "bleu_4")["unit"] == "BLEU"
     with pytest.raises(UserError, match="no score of system 'gpt'"):
-        m.headline_entry(table, "gpt", "bleu4")
+        m.headline_entry(table, "gpt", "bleu_4")
 
 
 def test_scores_are_the_same_again_and_frames_may_be_passed_in():
     examples = [example(f"q{k}", answer) for k, answer in enumerate(["抱抱你。", "和领导谈谈。", "先休息一下"])]
     first = m.score_system(examples, SETTINGS)
-    assert m.wide_table(m.score_table({"sft": examples}, SETTINGS), ["rouge1"]).equals(
-        m.wide_table(m.score_table({"sft": examples}, SETTINGS, {"sft": m.per_example(examples, SETTINGS)}), ["rouge1"])
+    assert m.wide_table(m.score_table({"sft": examples}, SETTINGS), ["rouge_1"]).equals(
+        m.wide_table(m.score_table({"sft": examples}, SETTINGS, {"sft": m.per_example(examples, SETTINGS)}), ["rouge_1"])
     )
-    assert first["rouge1"] == m.score_system(examples, SETTINGS)["rouge1"]
+    assert first["rouge_1"] == m.score_system(examples, SETTINGS)["rouge_1"]
 
 
 def test_compare_pairs_by_id_and_corrects_over_the_table():
     good = [example(f"q{k}", "先休息一下，再和领导谈谈。") for k in range(8)]
     bad = [example(f"q{k}", "今天天气不错") for k in reversed(range(1, 9))]
     frames = {"grpo": m.per_example(good, SETTINGS), "sft": m.per_example(bad, SETTINGS)}
-    table = m.compare(frames, [("grpo", "sft")], ["rouge1", "copy_rate"], seed=1, resamples=999).set_index("metric")
+    table = m.compare(frames, [("grpo", "sft")], ["rouge_1", "copy_rate"], seed=1, resamples=999).set_index("metric")
     assert (table["n"] == 7).all()
-    assert table.loc["rouge1", "difference"] > 0.5 and table.loc["rouge1", "p"] == pytest.approx(2 / 2**7)
-    assert table.loc["rouge1", "p_holm"] == pytest.approx(2 * table.loc["rouge1", "p"])
+    assert table.loc["rouge_1", "difference"] > 0.5 and table.loc["rouge_1", "p"] == pytest.approx(2 / 2**7)
+    assert table.loc["rouge_1", "p_holm"] == pytest.approx(2 * table.loc["rouge_1", "p"])
     assert table.loc["copy_rate", "p_holm"] == 1.0
 
 

@@ -30,8 +30,8 @@ def texts(figure) -> str:
 
 
 def test_intervals_draws_each_value_and_says_what_is_missing():
-    data = table({("sft", "rouge1"): 0.2, ("sft_no_coe", "rouge1"): 0.3, ("sft", "L1"): 0.6, ("sft_no_coe", "L1"): math.nan})
-    figure = plots.intervals(data, ["rouge1", "L1"], "Synthetic, n=10")
+    data = table({("sft", "rouge_1"): 0.2, ("sft_no_coe", "rouge_1"): 0.3, ("sft", "L1"): 0.6, ("sft_no_coe", "L1"): math.nan})
+    figure = plots.intervals(data, ["rouge_1", "L1"], "Synthetic, n=10")
     dots = lambda axes: [float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o"]  # noqa: E731
     assert dots(figure.axes[0]) == [0.2, 0.3] and dots(figure.axes[1]) == [0.6]
     shown = texts(figure)

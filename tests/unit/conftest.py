@@ -1,0 +1,88 @@
+"""Fixtures that several test modules share: a tiny random model in the hub's layout, and a few items."""
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
+
+from empathy_lib.coe import ChainOfEmpathy
+from empathy_lib.empathy_qa.schema import Answer, Gold, Item
+from empathy_lib.prompts import training_texts
+
+POSTS = [
+    ("最近总是失眠，我很焦虑，怕考试考砸了。该怎么办？", "焦虑", "怕考试考砸"),
+    ("和朋友吵架以后，我觉得很委屈，她一直不理我。", "委屈", "朋友不理人"),
+    ("分手三个月了，我还是很难过，晚上总是想起以前。", "悲伤", "刚刚分手"),
+    ("领导当众批评我，我又气又羞，不想再去上班了。", "羞耻", "被当众批评"),
+    ("妈妈总拿我和别人比，我觉得自己什么都做不好。", "自责", "被拿来比较"),
+    ("孩子不听话，我每天都很累，忍不住对他发火。", "疲惫", "孩子不听话"),
+]
+
+
+@pytest.fixture(scope="session")
+def items() -> list[Item]:
+    """Six annotated items, two topics, two answers each."""
+    made = []
+    for number, (post, emotion, cause) in enumerate(POSTS):
+        chain = ChainOfEmpathy(L1=f"感到{emotion}", L2=f"源于{cause}", L3="希望得到建议", L4="先共情，再建议")
+        answers = [
+            Answer(text=f"听起来你很{emotion}，谢谢你愿意说出来。{tail}", coe=chain)
+            for tail in ("可以先好好睡一觉。", "不妨和信任的人聊聊。")
+        ]
+        gold = Gold(emotion=emotion, situation="情境", cause=cause, belief="信念", bias="labeling", intent="advice")
+        made.append(Item(id=f"t{number}", question=post, topic="甲" if number % 2 else "乙", answers=answers, gold=gold, coe_origin="gold"))
+    return made
+
+
+@pytest.fixture(scope="session")
+def full_tokenizer(items) -> PreTrainedTokenizerFast:
+    """A BPE tokenizer with byte fallback and a space mark, as Gemma's; vocabulary far larger than the items need."""
+    inner = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    inner.normalizer = normalizers.Replace(" ", "▁")
+    inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=1500,
+        special_tokens=[*specials, *(f"<0x{b:02X}>" for b in range(256))],
+        initial_alphabet=[chr(c) for c in range(33, 127)],
+    )
+    inner.train_from_iterator([*training_texts(items), "unused words that nobody needs " * 9], trainer)
+    inner.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", inner.token_to_id("<bos>"))])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        bos_token="<bos>",
+        unk_token="<unk>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def hub_folder(full_tokenizer, tmp_path_factory):
+    """A tiny random Gemma 3 in the hub's layout: config.json, safetensors, tokenizer.json."""
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(
+        vocab_size=len(full_tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        max_position_embeddings=512,
+        bos_token_id=full_tokenizer.bos_token_id,
+        eos_token_id=full_tokenizer.eos_token_id,
+        pad_token_id=full_tokenizer.pad_token_id,
+    )
+    folder = tmp_path_factory.mktemp("hub") / "小模型 tiny"
+    Gemma3ForCausalLM(config).save_pretrained(folder)
+    full_tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A fixed generator."""
+    return np.random.default_rng(0)
