@@ -12,9 +12,11 @@ import hashlib
 import importlib.metadata
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import datasets
 import gguf
 import torch
 from huggingface_hub.errors import HFValidationError
@@ -217,4 +219,8 @@ def generate(
     return completions
 
 
+# A notebook shows tables and figures; how often a library loaded 236 tensors is not among them.
 logging.set_verbosity_error()
+logging.disable_progress_bar()
+datasets.disable_progress_bars()
+warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

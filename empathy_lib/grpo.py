@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from empathy_lib.base_models import load_policy
@@ -135,6 +135,7 @@ def train_grpo(
     )
     if trainer.ref_model is not None:
         trainer.ref_model.to(torch.bfloat16)
+    trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     finish_policy(trainer.model, tokenizer, folder)
     return read_log(log)

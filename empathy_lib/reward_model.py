@@ -17,11 +17,15 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments, models
 from sentence_transformers.losses import MultipleNegativesRankingLoss
 from sklearn.metrics import roc_auc_score, roc_curve
+from transformers import PrinterCallback
 
 from empathy_lib.artefacts import Run, read_json, write_json
 from empathy_lib.base_models import device
 from empathy_lib.config import RewardConfig
 from empathy_lib.training import JsonlLog, MasterAdamW, last_checkpoint, read_log, trainer_arguments
+
+# One encoder reads both sides, so without a mark of its side a copied post would score exactly 1 whatever was learnt.
+QUESTION_PREFIX, ANSWER_PREFIX = "求助帖：", "回复："
 
 
 def load_encoder(folder: Path | str, max_length: int) -> SentenceTransformer:
@@ -63,6 +67,7 @@ def train_reward(base: Path, triplets: list[dict], validation: list[dict], folde
         per_device_eval_batch_size=config.batch_size,
         logging_steps=5,
         logging_first_step=True,
+        prompts={"anchor": QUESTION_PREFIX, "positive": ANSWER_PREFIX, "negative": ANSWER_PREFIX},
         eval_strategy="steps",
         eval_steps=config.checkpoint_steps,
         save_steps=config.checkpoint_steps,
@@ -76,6 +81,7 @@ def train_reward(base: Path, triplets: list[dict], validation: list[dict], folde
         optimizers=(MasterAdamW(encoder.parameters(), lr=config.learning_rate), None),
         callbacks=[JsonlLog(log)],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     trainer.evaluate()
     encoder.save(str(folder / "encoder"), create_model_card=False)
@@ -96,14 +102,14 @@ class RewardModel:
         if not questions:
             return np.zeros(0)
         unique = list(dict.fromkeys(questions))
-        vectors = dict(zip(unique, self.encode(unique, batch_size), strict=True))
-        replies = self.encode([a or "。" for a in answers], batch_size)
+        vectors = dict(zip(unique, self.encode(unique, QUESTION_PREFIX, batch_size), strict=True))
+        replies = self.encode([a or "。" for a in answers], ANSWER_PREFIX, batch_size)
         cosines = np.einsum("nd,nd->n", np.stack([vectors[q] for q in questions]), replies)
         return np.where([bool(a.strip()) for a in answers], np.clip(cosines, -1, 1), -1.0)
 
-    def encode(self, texts: list[str], batch_size: int = 32) -> np.ndarray:
-        """Unit vectors, shape ``(len(texts), hidden size)``."""
-        vectors = self.encoder.encode(texts, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False).float()
+    def encode(self, texts: list[str], prefix: str, batch_size: int = 32) -> np.ndarray:
+        """Unit vectors of texts read as posts or as answers (``prefix``), shape ``(len(texts), hidden size)``."""
+        vectors = self.encoder.encode(texts, prompt=prefix, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False).float()
         return torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy()
 
 

@@ -5,12 +5,13 @@ Knows: how an item becomes a (prompt, completion) pair with and without CoE. Doe
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from empathy_lib.base_models import load_policy
@@ -111,6 +112,7 @@ def train_sft(
         optimizers=(MasterAdamW(model.parameters(), lr=config.learning_rate), None),
         callbacks=[JsonlLog(log)],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     trainer.evaluate()
     finish_policy(trainer.model, tokenizer, folder)
@@ -119,8 +121,6 @@ def train_sft(
 
 def finish_policy(model, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Save ``folder/policy`` and mark it whole; the checkpoints, no longer needed, go."""
-    import shutil
-
     save_policy(model, tokenizer, folder / "policy")
     (folder / "policy" / "done").touch()
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)

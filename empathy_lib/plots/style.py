@@ -6,7 +6,6 @@ Does not know: any data.
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,7 +13,7 @@ import seaborn as sns
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from empathy_lib.artefacts import ROOT, Run
+from empathy_lib.artefacts import Run
 from empathy_lib.errors import UserError
 
 # Okabe-Ito, the same colour for a system in every notebook.
@@ -61,11 +60,8 @@ def caption(figure: Figure, text: str) -> Figure:
     return figure
 
 
-def save(figure: Figure, run: Run, name: str) -> Path:
-    """Save as PNG in the run folder's ``figures/`` under ``name`` (``01_topics``), and in the repository's ``figures/``
-    if ``EMPATHY_PUBLISH_FIGURES`` is set. Closes nothing, so that the notebook still shows the figure."""
-    folders = [run.path / "figures"] + ([ROOT / "figures"] if os.environ.get("EMPATHY_PUBLISH_FIGURES") else [])
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / f"{name}.png", dpi=110)
-    return folders[0] / f"{name}.png"
+def save(figure: Figure, run: Run, name: str) -> None:
+    """Save as PNG in the run folder's ``figures/`` under ``name`` (``01_topics``); the notebook still shows the figure."""
+    folder = run.path / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.png", dpi=110)

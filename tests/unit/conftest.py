@@ -43,7 +43,7 @@ def full_tokenizer(items) -> PreTrainedTokenizerFast:
     inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     specials = ["<pad>", "<eos>", "<bos>", "<unk>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=1500,
+        vocab_size=700,
         special_tokens=[*specials, *(f"<0x{b:02X}>" for b in range(256))],
         initial_alphabet=[chr(c) for c in range(33, 127)],
     )

@@ -1,0 +1,217 @@
+"""SFT, reward model and GRPO on a tiny random model: a few steps of each, in full and with LoRA, killed and resumed."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer, TrainerCallback
+
+from empathy_lib import base_models, coe, grpo, reward_model, sft, training, triplets
+from empathy_lib.config import BaseModelConfig, GenerationConfig, GRPOStageConfig, RewardConfig, SFTStageConfig
+from empathy_lib.empathy_qa.schema import Answer
+from empathy_lib.errors import UserError
+from empathy_lib.prompts import training_texts
+
+MODEL = BaseModelConfig(max_length=400)
+
+
+@pytest.fixture(scope="module")
+def base(hub_folder, items, tmp_path_factory):
+    config = BaseModelConfig(source=str(hub_folder), trim_min_count=1)
+    return base_models.prepare_base(config, training_texts(items), cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(base):
+    return AutoTokenizer.from_pretrained(base)
+
+
+@pytest.fixture(scope="module")
+def pairs(items, tokenizer):
+    return sft.sft_pairs(items, tokenizer, 8, np.random.default_rng(0), coe=True)
+
+
+def weights(folder):
+    return {name: p.detach().float() for name, p in base_models.load_policy(folder)[0].named_parameters()}
+
+
+def test_pairs_take_every_question_before_any_twice(items, tokenizer, rng):
+    drawn = sft.sft_pairs(items, tokenizer, 8, rng, coe=True)
+    assert {p["id"] for p in drawn[: len(items)]} == {i.id for i in items}
+    assert all(coe.is_well_formed(p["completion"]) for p in drawn)
+
+
+def test_both_policies_learn_from_the_same_answers(items, tokenizer):
+    with_chain, without = (sft.sft_pairs(items, tokenizer, 8, np.random.default_rng(3), coe=c) for c in (True, False))
+    assert [coe.parse(p["completion"]).answer for p in with_chain] == [p["completion"] for p in without]
+
+
+def test_answer_without_chain_is_named(items, tokenizer, rng):
+    bare = items[0].model_copy(update={"answers": [Answer(text="只有回复")]})
+    with pytest.raises(UserError, match=r"item 't0'.*annotator=rules"):
+        sft.sft_pairs([bare], tokenizer, 1, rng, coe=True)
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_sft_trains_and_saves_a_whole_policy(base, pairs, tmp_path, tuning):
+    config = SFTStageConfig(tuning=tuning, batch_size=4, max_steps=6, learning_rate=1e-2, checkpoint_steps=3)
+    log = sft.train_sft(base, pairs, pairs[:2], tmp_path, config, MODEL, seed=1)
+    losses = [r["eval_loss"] for r in log if "eval_loss" in r]
+    assert losses[-1] < losses[0]
+    before, after = weights(base), weights(tmp_path / "policy")
+    assert before.keys() == after.keys()  # LoRA is merged
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    assert not (tmp_path / "checkpoints").exists()
+    assert list((tmp_path / "policy").glob("*.safetensors"))
+
+
+def test_sft_loss_is_on_the_completion_only(base, pairs, tmp_path):
+    """With a learning rate of nearly 0 the logged loss is the mean NLL of completion tokens, end token included."""
+    config = SFTStageConfig(batch_size=1, max_steps=1, learning_rate=1e-12, checkpoint_steps=1)
+    log = sft.train_sft(base, pairs[:1], pairs[:1], tmp_path, config, BaseModelConfig(max_length=400, dtype="float32"), seed=1)
+    model, tokenizer = base_models.load_policy(base, dtype=torch.float32)
+    prompt = tokenizer(pairs[0]["prompt"])["input_ids"]
+    whole = tokenizer(pairs[0]["prompt"] + pairs[0]["completion"] + tokenizer.eos_token, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        picked = model(whole).logits.log_softmax(-1)[0, :-1].gather(1, whole[0, 1:, None])[:, 0]
+    assert log[0]["loss"] == pytest.approx(-picked[len(prompt) - 1 :].mean().item(), rel=1e-3)
+
+
+def test_too_long_items_are_dropped_and_none_left_is_an_error(base, pairs, tokenizer, tmp_path):
+    assert sft.fits(pairs, tokenizer, 10_000) == pairs and sft.fits(pairs, tokenizer, 10) == []
+    long = [{**pairs[0], "prompt": pairs[0]["prompt"] * 20}]
+    with pytest.raises(UserError, match="max_length=32"):
+        sft.train_sft(base, long, long, tmp_path, SFTStageConfig(), BaseModelConfig(max_length=32), seed=1)
+
+
+class Kill(TrainerCallback):
+    """Stops a trainer as a kill would: by an exception after some step, nothing saved beyond the last checkpoint."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 5:
+            raise KeyboardInterrupt
+
+
+def test_killed_sft_resumes_to_the_same_weights(base, pairs, tmp_path, monkeypatch):
+    config = SFTStageConfig(batch_size=2, max_steps=7, learning_rate=1e-3, checkpoint_steps=2)
+    sft.train_sft(base, pairs, pairs[:2], tmp_path / "whole", config, MODEL, seed=1)
+
+    class Killed(training.JsonlLog, Kill):
+        pass
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sft, "JsonlLog", Killed)
+        sft.train_sft(base, pairs, pairs[:2], tmp_path / "killed", config, MODEL, seed=1)
+    assert training.last_checkpoint(tmp_path / "killed/checkpoints").endswith("checkpoint-4")
+    log = sft.train_sft(base, pairs, pairs[:2], tmp_path / "killed", config, MODEL, seed=1)
+    first, second = weights(tmp_path / "whole/policy"), weights(tmp_path / "killed/policy")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    steps = [r["step"] for r in log if "loss" in r]
+    assert steps == sorted(set(steps))
+
+
+def test_half_written_checkpoint_is_passed_over(tmp_path):
+    for step, whole in ((2, True), (4, False)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "model.safetensors").touch()
+        if whole:
+            (folder / "trainer_state.json").write_text("{}")
+    assert training.last_checkpoint(tmp_path).endswith("checkpoint-2")
+    assert training.last_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_master_weights_keep_updates_that_bf16_would_round_away():
+    weight = torch.nn.Parameter(torch.ones(8, dtype=torch.bfloat16))
+    optimizer = training.MasterAdamW([weight], lr=1e-4)
+    for _ in range(60):
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert optimizer.masters[0][0].item() == pytest.approx(1 - 60e-4, abs=1e-5)
+    assert weight[0].item() < 1  # 1 - 1e-4 alone rounds back to 1 in bf16
+    other = training.MasterAdamW([torch.nn.Parameter(torch.zeros(8, dtype=torch.bfloat16))], lr=1e-4)
+    other.load_state_dict(optimizer.state_dict())
+    assert torch.equal(other.masters[0], optimizer.masters[0])
+
+
+def test_reward_model_learns_and_marks_the_sides(base, items, tmp_path, rng):
+    config = RewardConfig(max_triplets=8, batch_size=4, max_steps=6, learning_rate=3e-3, checkpoint_steps=3)
+    drawn = triplets.build_triplets(items, config, rng)
+    log = reward_model.train_reward(base, drawn, drawn[:4], tmp_path, config, seed=1)
+    losses = [r["eval_loss"] for r in log if "eval_loss" in r]
+    assert losses[-1] < losses[0]
+    judge = reward_model.RewardModel(reward_model.load_encoder(tmp_path / "encoder", config.max_length), 0.5)
+    post = items[0].question
+    copied, empty = judge.score([post, post], [post, " "])
+    assert copied < 0.999  # a copy is not its own best answer: the two sides are read with different marks
+    assert empty == -1
+    table = reward_model.ranking_summary(reward_model.score_pairs(judge, triplets.evaluation_pairs(items, items, rng)))
+    assert set(table.index) == {*triplets.NEGATIVE_KINDS, "all"}
+
+
+def test_threshold_rules():
+    import pandas as pd
+
+    scores = pd.DataFrame({"id": list("abcd"), "kind": "random", "positive": [0.9, 0.8, 0.7, 0.6], "negative": [0.1, 0.2, 0.3, 0.65]})
+    assert reward_model.choose_threshold(scores, "quantile", 0.5) == pytest.approx(0.75)
+    assert reward_model.choose_threshold(scores, "youden", 0.5) == pytest.approx(0.7)
+
+
+def test_copies_are_copies(rng):
+    post = "我很累。我们吵架了！怎么办？"
+    assert triplets.copy_of(post, "copy_whole", rng) == post
+    assert triplets.copy_of(post, "copy_partial", rng) in post
+    rephrased = [triplets.copy_of(post, "copy_rephrased", rng) for _ in range(20)]
+    assert all("我很累" not in text and "我们吵" not in text for text in rephrased)
+
+
+class FakeJudge:
+    """Scores an answer by its share of the character 好."""
+
+    threshold = 0.5
+
+    def score(self, questions, answers):
+        return np.array([a.count("好") / len(a) if a else -1.0 for a in answers])
+
+
+@pytest.mark.parametrize(
+    ("kind", "guard", "mask", "answer", "expected"),
+    [
+        ("threshold", 1.0, False, "好好好", 1.0),
+        ("threshold", 1.0, False, "好坏坏", 0.0),
+        ("smooth", 1.0, False, "好坏", 0.5),
+        ("threshold", 0.1, False, "好" * 9, 0.0),  # copied, guarded
+        ("threshold", 1.0, True, "好" * 9, 0.0),  # copied, masked: nothing is left to score
+        ("threshold", 1.0, False, "好" * 9, 1.0),
+    ],
+)
+def test_answer_reward(kind, guard, mask, answer, expected):
+    reward = grpo.AnswerReward(FakeJudge(), kind, guard, mask)
+    assert reward.rate(["好" * 12], [answer])[0] == pytest.approx(expected)
+
+
+def test_rewards_in_trl_signature():
+    reward = grpo.AnswerReward(FakeJudge()).as_function()
+    chain = coe.ChainOfEmpathy(L1="a", L2="b", L3="c", L4="d")
+    texts = [coe.render(chain, "好好"), "坏"]
+    assert reward.__name__ == "r_answer"
+    assert reward(completions=texts, question=["q", "q"], prompts=None) == [1.0, 0.0]
+    assert grpo.r_format(texts, prompts=None) == [1.0, 0.0]
+
+
+def test_group_advantages():
+    advantages = grpo.group_advantages(np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]))
+    assert advantages[0] == pytest.approx([0.866, 0.866, -0.866, -0.866], abs=1e-3)
+    assert (advantages[1] == 0).all()
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_grpo_runs_from_the_sft_policy(base, items, tmp_path, tuning):
+    config = GRPOStageConfig(
+        tuning=tuning, max_steps=2, prompts_per_step=1, num_generations=4, micro_batch=2, learning_rate=1e-3, checkpoint_steps=1
+    )
+    reward = grpo.AnswerReward(FakeJudge(), "smooth")
+    log = grpo.train_grpo(base, items, reward, tmp_path, config, GenerationConfig(max_new_tokens=8), seed=1)
+    record = next(r for r in log if "reward" in r)
+    assert {"rewards/r_format/mean", "rewards/r_answer/mean", "kl", "frac_reward_zero_std", "completions/mean_length"} <= record.keys()
+    assert weights(base).keys() == weights(tmp_path / "policy").keys()
