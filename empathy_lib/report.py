@@ -23,6 +23,7 @@ from empathy_lib.plots.style import SYSTEM_LABELS
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 NOT_AVAILABLE = "not available"
+SAMPLE_ITEMS = 12
 Headline = dict[str, dict[str, Any]]
 _NOTE = (
     "Small print below a value: its 95 % interval. All figures are on synthetic questions written by this project and on a small base "
@@ -67,15 +68,9 @@ def _known(value: Any) -> bool:
     return isinstance(value, int | float) and not math.isnan(value)
 
 
-def _entry(headline: Headline, key: str) -> dict[str, Any]:
-    """The entry of a key in either spelling of metric names: ``rouge_l`` and ``metrics.METRICS``' own ``rougeL``."""
-    plain = key.replace("_", "").casefold()
-    return next((entry for name, entry in headline.items() if name.replace("_", "").casefold() == plain), {})
-
-
 def _cell(headline: Headline, key: str, show: Callable[[float], str]) -> str:
     """A value with its 95 % interval below it; "not available" where the key is missing or its value is null or NaN."""
-    entry = _entry(headline, key)
+    entry = headline.get(key, {})
     if not _known(entry.get("value")):
         return NOT_AVAILABLE
     interval = entry.get("interval")
@@ -100,11 +95,8 @@ def results_table(headline: Headline) -> str:
     reward = [
         [label, _cell(headline, key, show), str(headline.get(key, {}).get("n") or NOT_AVAILABLE)] for label, key, show in _REWARD_ROWS
     ]
-    cost = [
-        [name, *(_cell(headline, f"{kind}.{_cost_key(headline, kind, name)}", _one) for kind in ("wall_minutes", "peak_gib"))]
-        for name in NOTEBOOKS
-    ]
-    minutes = [headline.get(f"wall_minutes.{_cost_key(headline, 'wall_minutes', name)}", {}).get("value") for name in NOTEBOOKS]
+    cost = [[name, *(_cell(headline, f"{kind}.{name}", _one) for kind in ("wall_minutes", "peak_gib"))] for name in NOTEBOOKS]
+    minutes = [headline.get(f"wall_minutes.{name}", {}).get("value") for name in NOTEBOOKS]
     total = _one(sum(minutes)) if all(map(_known, minutes)) else NOT_AVAILABLE
     return "\n\n".join(
         [
@@ -114,12 +106,6 @@ def results_table(headline: Headline) -> str:
             _table(["Notebook", "Minutes", "Peak memory, GiB"], [*cost, ["**all six**", total, ""]]),
         ]
     )
-
-
-def _cost_key(headline: Headline, kind: str, notebook: str) -> str:
-    """Notebooks name themselves in full or by stage (``02_sft``); the number is what they share."""
-    found = [key.removeprefix(f"{kind}.") for key in headline if key.startswith(f"{kind}.{notebook[:2]}")]
-    return found[0] if found else notebook
 
 
 def update_readme(readme: Path, headline: Headline) -> None:
@@ -155,7 +141,7 @@ def machine_paths(run_dir: Path, root: Path, profile: str) -> dict[str, str]:
 
 
 def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> list[Path]:
-    """Copy a complete run into the repository: executed notebooks without machine paths, figures, headline, README table.
+    """Copy a complete run into the repository: executed notebooks without machine paths, figures, headline, data card, README.
 
     Args:
         run_dir: the run's folder.
@@ -166,8 +152,10 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
         The paths written.
 
     Raises:
-        UserError: the run is not complete, or the README has no markers.
+        UserError: the run is not complete, its posts are not synthetic, or the README has no markers.
     """
+    if not read_json(run_dir / "01_dataset" / "statistics.json")["synthetic"]:
+        raise UserError(f"{run_dir}: holds real posts, which are not published; only a run on synthetic data can be")
     executed = {name: _executed(run_dir / "notebooks" / f"{name}.ipynb", parameters) for name in NOTEBOOKS}
     headline = read_json(run_dir / "headline.json")
     update_readme(root / "README.md", headline)
@@ -186,7 +174,10 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
     for figure in sorted((run_dir / "figures").glob("*.png")):
         shutil.copyfile(figure, figures / figure.name)
     write_json(figures / "headline.json", headline)
-    return [target, figures, root / "README.md"]
+    shutil.copyfile(run_dir / "01_dataset" / "README.md", root / "data" / "README.md")
+    sample = (run_dir / "01_dataset" / "test.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:SAMPLE_ITEMS]
+    _write_text(root / "data" / "sample.jsonl", "".join(sample))
+    return [target, figures, root / "data", root / "README.md"]
 
 
 def _executed(path: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:

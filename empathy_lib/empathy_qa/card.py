@@ -16,7 +16,10 @@ _ORIGIN = {
     False: "**Real data of the user.** The project only cleaned, annotated and split it. It is *not* the paper's Empathy-QA, and nothing "
     "was de-identified: whoever gave the file is responsible for that.",
 }
-_LICENCE = {True: "Apache-2.0, as the project.", False: "that of the source; do not pass this folder on unless it allows so."}
+_LICENCE = {
+    True: "CC BY 4.0, as the texts in `data/synthesis/`.",
+    False: "that of the source; do not pass this folder on unless it allows so.",
+}
 _CHAINS = {
     "gold": "gold, as the source gives it (synthetic items: from the labels they were generated from)",
     "rules": "rule-made CoE: quotes of the post, put into the four layers by rules",

@@ -98,7 +98,7 @@ def test_headline_figures(synthetic, real):
 
 def test_cards_say_what_they_describe(synthetic, real):
     card = (synthetic[0] / "README.md").read_text(encoding="utf-8")
-    for words in ("Synthetic, written by the project", "60 questions", "Apache-2.0", "## Limits", "advertisement", "12356"):
+    for words in ("Synthetic, written by the project", "60 questions", "CC BY 4.0", "## Limits", "advertisement", "12356"):
         assert words in card
     card = (real[0] / "out" / "README.md").read_text(encoding="utf-8")
     for words in ("Real data of the user", "rule-made CoE", "that of the source", "not known", "1 post(s)"):

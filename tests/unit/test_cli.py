@@ -153,7 +153,7 @@ HEADLINE = {
     "metrics.sft.bleu_4": entry(float("nan")),
     "r_answer.reference": entry(0.6401, [None, None]),
     "rm.auc": entry(0.9, [0.85, 0.95], 64),
-    "wall_minutes.02_sft": entry(12.34),
+    "wall_minutes.02_coe_sft": entry(12.34),
 }
 
 
@@ -204,7 +204,7 @@ def finished(tmp_path) -> tuple[Path, Path, dict]:
     """A run folder as a complete run leaves it, a repository, and the run's parameters."""
     run, root = tmp_path / "跑 run", tmp_path / "repo"
     parameters = {"profile": "smoke", "run_dir": str(run), "overrides": {}}
-    for folder in (run / "notebooks", run / "figures", root / "figures"):
+    for folder in (run / "notebooks", run / "figures", run / "01_dataset", root / "figures", root / "data"):
         folder.mkdir(parents=True)
     for name in NOTEBOOKS:
         made = nbformat.v4.new_notebook()
@@ -217,8 +217,19 @@ def finished(tmp_path) -> tuple[Path, Path, dict]:
     (run / "figures" / "01_topics.png").write_bytes(b"new")
     (root / "figures" / "01_old.png").write_bytes(b"old")
     (run / "headline.json").write_text(json.dumps(HEADLINE))
+    (run / "01_dataset" / "statistics.json").write_text('{"synthetic": true}')
+    (run / "01_dataset" / "README.md").write_text("# card")
+    (run / "01_dataset" / "test.jsonl").write_text("{}\n" * 30)
     (root / "README.md").write_text(f"{report.BEGIN}\n{report.END}\n")
     return run, root, parameters
+
+
+def test_publish_refuses_real_posts(finished):
+    run, root, parameters = finished
+    (run / "01_dataset" / "statistics.json").write_text('{"synthetic": false}')
+    with pytest.raises(UserError, match="real posts"):
+        report.publish(run, parameters, root)
+    assert not (root / "notebooks").exists()
 
 
 def test_publish_copies_a_complete_run_without_machine_paths(finished):
