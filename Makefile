@@ -51,9 +51,8 @@ test: setup ## Lint, unit tests, the notebooks under nbval and through papermill
 	  --nbval-kernel-startup-timeout 180 notebooks/0*.ipynb | tee "$$scratch/notebooks.log"; \
 	run="$$scratch/空格 与中文/run"; \
 	$(PY) -m empathy_lib reproduce --profile smoke --run-dir "$$run"; \
-	for name in notebooks/0*.ipynb headline.json; do test -s "$$run/$$name"; done; \
-	test "$$(ls "$$run"/notebooks/0*.ipynb | wc -l)" -eq 6; \
-	set +x; echo "reproduce: six executed notebooks and headline.json are there"; \
+	$(PY) tests/check_run.py "$$run"; \
+	set +x; \
 	tail -n 1 "$$scratch/unit.log"; tail -n 1 "$$scratch/notebooks.log"
 
 lab: setup ## Open the notebooks in JupyterLab

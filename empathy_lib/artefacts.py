@@ -123,9 +123,10 @@ class Run:
         folder = self.path / name
         if not (folder / MANIFEST).is_file():
             number = name[:2]
+            where = "" if self.path == ROOT / "runs" / self.profile.name else f" --run-dir '{self.path}'"
             raise UserError(
                 f"{folder}: stage {number} is not finished; run notebook {number} first, or: "
-                f"python -m empathy_lib reproduce --profile {self.profile.name} --from {number} --to {number}"
+                f"python -m empathy_lib reproduce --profile {self.profile.name} --from {number} --to {number}{where}"
             )
         return folder
 
