@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import resource
 import shutil
@@ -25,7 +26,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from empathy_lib import __version__
-from empathy_lib.config import Profile, load_profile
+from empathy_lib.config import SYNTHETIC, Profile, load_profile
 from empathy_lib.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,7 +71,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; run the notebook that writes it first (see README, 'The flow')") from error
+        raise UserError(f"{path}: no such file; run the notebook that writes it first (see README, 'The map')") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text; delete it and run its notebook again") from error
     except json.JSONDecodeError as error:
@@ -103,10 +104,13 @@ class Run:
 
     @classmethod
     def open(cls, profile: str, run_dir: str = "", overrides: dict[str, Any] | None = None) -> Run:
-        """Open (and create) the run folder; the default is ``runs/<profile>/`` in the repository."""
+        """Open (and create) the run folder; the default is ``runs/<profile>/`` in the repository, with own data
+        ``runs/<profile>-<name of the data>/``."""
         loaded = load_profile(profile, overrides)
         base = Path(os.environ.get("EMPATHY_RUNS", ROOT / "runs"))
-        path = Path(run_dir).expanduser().resolve() if run_dir else base / profile
+        source = loaded.dataset.data
+        name = profile if source == SYNTHETIC else f"{profile}-{Path(source).stem}"  # own data never replaces the synthetic run
+        path = Path(run_dir).expanduser().resolve() if run_dir else base / name
         path.mkdir(parents=True, exist_ok=True)
         return cls(loaded, path)
 
@@ -146,7 +150,9 @@ class Run:
         """
         request = self.request(name, config, inputs or [])
         final, building = self.path / name, self.path / f"{name}.building"
-        manifest = final / MANIFEST
+        manifest, made = final / MANIFEST, building / MANIFEST
+        if made.is_file() and read_json(made)["request"] == request:  # killed between its manifest and its rename
+            _replace_folder(building, final)
         if manifest.is_file() and read_json(manifest)["request"] == request:
             yield Stage(final, True, read_json(manifest)["notes"])
             return
@@ -154,7 +160,10 @@ class Run:
         if building.exists() and (not marker.is_file() or marker.read_text() != request):
             shutil.rmtree(building)
         building.mkdir(parents=True, exist_ok=True)
-        marker.write_text(request)
+        if not marker.is_file():
+            temporary = building / "request.tmp"
+            temporary.write_text(request)
+            os.replace(temporary, marker)
         started = time.monotonic()
         stage = Stage(building, False)
         yield stage
@@ -173,19 +182,14 @@ class Run:
                 "notes": stage.notes,
             },
         )
-        marker.unlink()
-        if final.exists():
-            (final / MANIFEST).unlink(missing_ok=True)  # first, so that a kill half-way leaves no folder that looks whole
-            shutil.rmtree(final)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(building, final)
+        _replace_folder(building, final)
         stage.path = final
 
     def cost(self, notebook: str, *stages: str) -> dict[str, dict[str, Any]]:
         """Headline entries ``wall_minutes.<notebook>`` and ``peak_gib.<notebook>`` from the manifests of what it built.
 
-        Minutes are those of building the artefacts, so a reused artefact keeps what it once cost; loading and plotting
-        are not in them.
+        Minutes are those of building the artefacts (after a kill: since the last resume), so a reused artefact keeps what it
+        once cost; loading and plotting are not in them.
         """
         manifests = [read_json(self.stage(stage) / MANIFEST) for stage in stages]
         return {
@@ -199,8 +203,20 @@ class Run:
         known = read_json(path) if path.is_file() else {}
         known = {key: entry for key, entry in known.items() if entry["notebook"] != notebook}
         for key, entry in figures.items():
+            value, interval = entry.get("value"), entry.get("interval")
             known[key] = {"value": None, "interval": None, "n": None, "unit": "", **entry, "notebook": notebook}
+            known[key]["value"] = None if value is None or math.isnan(value) else value
+            known[key]["interval"] = None if interval is None or any(map(math.isnan, interval)) else interval
         write_json(path, dict(sorted(known.items())))
+
+
+def _replace_folder(new: Path, old: Path) -> None:
+    """Put ``new`` in the place of ``old``; a kill half-way leaves no folder that looks whole but is not."""
+    if old.exists():
+        (old / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(old)
+    os.replace(new, old)
+    (old / "request.txt").unlink(missing_ok=True)
 
 
 def git_commit() -> str:

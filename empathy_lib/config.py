@@ -22,6 +22,7 @@ from empathy_lib.errors import UserError
 PROFILE_DIR = Path(__file__).parent / "profiles"
 PROFILES = ("smoke", "laptop", "gpu", "paper")
 WHEEL = "gemma-3-270m"
+SYNTHETIC = "synthetic"
 
 
 class _Config(BaseModel):
@@ -33,12 +34,14 @@ class BaseModelConfig(_Config):
     revision: str | None = Field(None, description="hub revision (a commit hash pins the weights)")
     trim_vocabulary: bool = Field(True, description="keep only the embedding rows the data needs; lossless through byte fallback")
     trim_min_count: int = Field(3, ge=1, description="keep a token seen at least this often in the training texts")
-    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="arithmetic of forward and backward passes")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "bfloat16", description="weights and arithmetic of SFT; GRPO and the reward model use bfloat16"
+    )
     max_length: int = Field(640, ge=32, description="longest prompt + completion in tokens; longer training items are dropped and counted")
 
 
 class DatasetConfig(_Config):
-    data: str = Field("synthetic", description="'synthetic', or a path: PsyQA JSON, SMILE folder, JSONL of our schema")
+    data: str = Field(SYNTHETIC, description="'synthetic', or a path: PsyQA JSON, SMILE folder, JSONL of our schema")
     annotator: Literal["gold", "rules"] = Field(
         "gold", description="where the CoE comes from; real data has no gold and falls back to rules"
     )
@@ -47,7 +50,7 @@ class DatasetConfig(_Config):
     advertisement_rate: float = Field(0.05, ge=0, le=1, description="share of extra answers that are advertisements")
     short_answer_rate: float = Field(0.05, ge=0, le=1, description="share of extra answers below min_answer_chars")
     duplicate_rate: float = Field(0.05, ge=0, le=1, description="share of extra questions that repeat another, exactly or nearly")
-    min_answer_chars: int = Field(100, ge=0, description="shorter answers are dropped (paper: 100)")
+    min_answer_chars: int = Field(100, ge=0, description="shorter answers are dropped (paper, second-hand: 100)")
     near_duplicate_jaccard: float = Field(0.7, gt=0, le=1, description="character 5-gram Jaccard from which two posts are one")
     validation_share: float = Field(0.08, gt=0, lt=1)
     test_share: float = Field(0.12, gt=0, lt=1)
@@ -61,7 +64,7 @@ class LoraSettings(_Config):
 
 class GenerationConfig(_Config):
     max_new_tokens: int = Field(320, ge=8)
-    temperature: float = Field(0.8, ge=0, description="0 is greedy decoding")
+    temperature: float = Field(0.8, ge=0, description="0 is greedy decoding (not for GRPO, which must explore)")
     top_p: float = Field(0.95, gt=0, le=1)
     batch_size: int = Field(32, ge=1)
 
@@ -126,7 +129,7 @@ class HumanEvalConfig(_Config):
 
 
 class Profile(_Config):
-    """All choices of a run. ``describe_fields`` of a stage are its descriptions above."""
+    """All choices of a run."""
 
     name: str
     seed: int = Field(20250918, ge=0)
@@ -163,7 +166,21 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
         raise UserError(f"{path}: {describe(error)}; see empathy_lib/config.py for the fields") from error
     for key, value in (overrides or {}).items():
         _set(profile, key, value)
+    _check_together(profile)
     return profile
+
+
+def _check_together(profile: Profile) -> None:
+    """Fields that are fine alone and wrong together."""
+    fewest, most = profile.dataset.answers_per_question
+    if fewest > most:
+        raise UserError(f"dataset.answers_per_question=[{fewest}, {most}]: the first number must not exceed the second")
+    grpo, batch = profile.grpo, profile.grpo.prompts_per_step * profile.grpo.num_generations
+    if batch % min(grpo.micro_batch, batch):
+        raise UserError(
+            f"grpo.micro_batch={grpo.micro_batch} must divide grpo.prompts_per_step × grpo.num_generations = {batch}; "
+            f"set grpo.micro_batch to a divisor of {batch}"
+        )
 
 
 def _set(profile: Profile, key: str, value: Any) -> None:

@@ -8,6 +8,7 @@ GRPO is arXiv 2402.03300. Group size, learning rate, KL weight and the guard are
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,7 @@ def train_grpo(
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.jsonl"
     if (folder / "policy" / "done").is_file():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return read_log(log)
     model, tokenizer = load_policy(policy)
     model.train()
@@ -114,10 +116,10 @@ def train_grpo(
         gradient_accumulation_steps=config.prompts_per_step * config.num_generations // micro,
         num_generations=config.num_generations,
         max_completion_length=generation.max_new_tokens,
-        temperature=generation.temperature,
+        temperature=generation.temperature or 1.0,  # greedy groups would be all alike
         top_p=1.0,  # the sampled distribution must be the one the log-probabilities describe
         beta=config.beta,
-        loss_type="dapo",
+        loss_type="dapo",  # token-level mean (arXiv 2503.14476), TRL's default and our choice; the paper does not say
         scale_rewards="group",
         mask_truncated_completions=False,
         logging_steps=1,
@@ -137,7 +139,7 @@ def train_grpo(
         trainer.ref_model.to(torch.bfloat16)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
-    finish_policy(trainer.model, tokenizer, folder)
+    finish_policy(trainer.model, tokenizer, policy, folder)
     return read_log(log)
 
 

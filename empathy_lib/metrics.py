@@ -150,14 +150,13 @@ def examples_of(items: Sequence[Item], completions: Sequence[str], *, coe_expect
 
 
 def reference_examples(items: Iterable[Item], rng: np.random.Generator) -> list[Example]:
-    """The yardstick: of each item with two or more references, one drawn at random answers and the others are its references.
+    """The yardstick: of each item's references one drawn at random answers, and the others are its references.
 
-    It has one reference fewer than the systems, which lowers its best-reference scores a little.
+    It has one reference fewer than the systems, which lowers its best-reference scores a little; where a question has only
+    one, scores against references are not available, but reward, copy rate and length are.
     """
     examples = []
     for item in items:
-        if len(item.answers) < 2:
-            continue
         drawn = int(rng.integers(len(item.answers)))
         answer = item.answers[drawn]
         completion = coe.render(answer.coe, answer.text) if answer.coe else answer.text

@@ -31,9 +31,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from traitlets.config import Config
 
 from empathy_lib.artefacts import NOTEBOOKS, ROOT, Run
-from empathy_lib.config import WHEEL, load_profile, parse_assignments
-from empathy_lib.empathy_qa.sources import SYNTHETIC, read_source, source_path
+from empathy_lib.config import SYNTHETIC, WHEEL, load_profile, parse_assignments
+from empathy_lib.empathy_qa.sources import read_source, source_path
 from empathy_lib.errors import UserError
+from empathy_lib.human_eval.ratings import read_ratings
 
 KERNEL = "python3"
 KERNEL_START_SECONDS = 180
@@ -127,6 +128,7 @@ def check(request: Request, notebooks: Sequence[Path] | None = None) -> Plan:
         ratings = Path(profile.human_eval.ratings).expanduser().resolve()
         if not ratings.is_file():
             raise UserError(f"{ratings}: no such file (field human_eval.ratings); give a CSV of rater,item,dimension,system,rank")
+        read_ratings(ratings)  # a bad header or rank shows now, not in notebook 06
         overrides["human_eval.ratings"] = str(ratings)
     for path in chosen:
         if not path.is_file():

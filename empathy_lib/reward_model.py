@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from transformers import PrinterCallback
 
 from empathy_lib.artefacts import Run, read_json, write_json
-from empathy_lib.base_models import device
+from empathy_lib.base_models import copy_licence, device
 from empathy_lib.config import RewardConfig
 from empathy_lib.training import JsonlLog, MasterAdamW, last_checkpoint, read_log, trainer_arguments
 
@@ -54,6 +54,7 @@ def train_reward(base: Path, triplets: list[dict], validation: list[dict], folde
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.jsonl"
     if (folder / "encoder" / "done").is_file():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return read_log(log)
     encoder = load_encoder(base, config.max_length)
     columns = ("anchor", "positive", "negative")
@@ -85,6 +86,7 @@ def train_reward(base: Path, triplets: list[dict], validation: list[dict], folde
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     trainer.evaluate()
     encoder.save(str(folder / "encoder"), create_model_card=False)
+    copy_licence(base, folder / "encoder")
     (folder / "encoder" / "done").touch()
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return read_log(log)
@@ -145,6 +147,12 @@ def labelled(scores: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """``(labels, cosines)`` of positives (1) and negatives (0), as scikit-learn's curves take them."""
     labels = np.repeat([1, 0], len(scores))
     return labels, np.concatenate([scores["positive"], scores["negative"]])
+
+
+def accuracy_by_question(scores: pd.DataFrame, kind: str) -> pd.Series:
+    """Pairwise accuracy of each question, for intervals over questions: two references of one post are not independent."""
+    part = scores[scores["kind"] == kind]
+    return (part["positive"] > part["negative"]).groupby(part["id"]).mean()
 
 
 def ranking_summary(scores: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from empathy_lib.base_models import load_policy
+from empathy_lib.base_models import copy_licence, load_policy
 from empathy_lib.coe import render
 from empathy_lib.config import BaseModelConfig, SFTStageConfig
 from empathy_lib.empathy_qa.schema import Item
@@ -75,6 +75,7 @@ def train_sft(
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.jsonl"
     if (folder / "policy" / "done").is_file():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return read_log(log)
     model, tokenizer = load_policy(base, dtype=getattr(torch, model_config.dtype))
     kept, held = fits(train, tokenizer, model_config.max_length), fits(validation, tokenizer, model_config.max_length)
@@ -115,12 +116,13 @@ def train_sft(
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     trainer.evaluate()
-    finish_policy(trainer.model, tokenizer, folder)
+    finish_policy(trainer.model, tokenizer, base, folder)
     return read_log(log)
 
 
-def finish_policy(model, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Save ``folder/policy`` and mark it whole; the checkpoints, no longer needed, go."""
+def finish_policy(model, tokenizer: PreTrainedTokenizerBase, start: Path, folder: Path) -> None:
+    """Save ``folder/policy``, trained from ``start``, and mark it whole; the checkpoints, no longer needed, go."""
     save_policy(model, tokenizer, folder / "policy")
+    copy_licence(start, folder / "policy")
     (folder / "policy" / "done").touch()
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -7,6 +7,7 @@ Does not know: what the completions are worth (``metrics``).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from empathy_lib.artefacts import Run, digest, generator
-from empathy_lib.base_models import generate, load_policy, prepare_base
+from empathy_lib.base_models import base_request, generate, load_policy, prepare_base
 from empathy_lib.empathy_qa.build import load_splits
 from empathy_lib.empathy_qa.schema import Item
 from empathy_lib.errors import UserError
@@ -25,7 +26,7 @@ SYSTEMS = ("base", "few_shot", "bm25", "sft_no_coe", "sft", "grpo")
 # The stage whose artefact a system needs.
 _STAGE = {"base": "01_dataset", "few_shot": "01_dataset", "bm25": "01_dataset", "sft_no_coe": "02_sft", "sft": "02_sft", "grpo": "04_grpo"}
 _POLICY = {"sft_no_coe": "02_sft/no_coe/policy", "sft": "02_sft/coe/policy", "grpo": "04_grpo/policy"}
-_STOP = "\n求助帖："  # where a base model starts a post of its own
+_STOPS = re.compile(r"\n求助帖：|\n阅读求助帖")  # where a base model starts a task of its own
 
 
 def base_folder(run: Run) -> Path:
@@ -71,14 +72,14 @@ def complete(run: Run, system: str, items: list[Item], *, greedy: bool = False) 
     name = f"completions/{system}{'_greedy' if greedy else ''}"
     request = {
         "generation": run.profile.generation.model_dump(exclude={"batch_size"}),
-        "base": run.profile.base_model.model_dump(),
+        "base": base_request(run.profile.base_model),
         "few_shot": run.profile.metrics.few_shot_examples if system == "few_shot" else None,
         "questions": digest([item.question for item in items]),
     }
     with run.build(name, request, [_STAGE[system]]) as stage:
         if not stage.reused:
             _fill(run, system, items, stage.path / "completions.jsonl", greedy=greedy)
-    return list(_read(run.stage(name) / "completions.jsonl").values())
+    return [_STOPS.split(text)[0].strip() for text in _read(run.stage(name) / "completions.jsonl").values()]
 
 
 def _fill(run: Run, system: str, items: list[Item], path: Path, *, greedy: bool) -> None:
@@ -101,7 +102,7 @@ def _fill(run: Run, system: str, items: list[Item], path: Path, *, greedy: bool)
         batch = items[start : start + size]
         seed = int(generator(run.profile.seed, f"completions/{system}/{start}").integers(2**31))
         texts = generate(model, tokenizer, [build(i.question) for i in batch], run.profile.generation, seed, greedy=greedy)
-        _append(path, [i.id for i in batch], [text.split(_STOP)[0].strip() for text in texts])
+        _append(path, [i.id for i in batch], texts)
 
 
 def _append(path: Path, ids: list[str], completions: list[str]) -> None:
@@ -112,11 +113,12 @@ def _append(path: Path, ids: list[str], completions: list[str]) -> None:
 
 def _read(path: Path) -> dict[str, str]:
     """Whole records of a completions file; a batch cut short by a kill is cut off the file."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("}\n")]
-    if len(whole) < len(lines):
-        path.write_text("".join(whole), encoding="utf-8")
-    return {record["id"]: record["completion"] for record in map(json.loads, whole)}
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]  # bytes: a kill may cut a character, and some characters pass for line ends in text
+    if len(whole) < len(data):
+        path.write_bytes(whole)
+    records = [json.loads(line) for line in whole.decode("utf-8").split("\n") if line]
+    return {record["id"]: record["completion"] for record in records}
 
 
 def complete_all(run: Run, items: list[Item]) -> dict[str, list[str]]:

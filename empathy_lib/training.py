@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from empathy_lib.config import LoraSettings
 
-# Wandb, trackio and the like are asked for by name only; nothing is reported by default.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
@@ -112,7 +112,7 @@ def last_checkpoint(folder: Path) -> str | None:
     while folder.is_dir() and (path := get_last_checkpoint(str(folder))):
         if (Path(path) / "trainer_state.json").is_file():  # the trainer writes it last
             return path
-        os.replace(path, folder / f"broken-{Path(path).name}")
+        shutil.rmtree(path)
     return None
 
 

@@ -41,12 +41,13 @@ def copy_of(question: str, kind: str, rng: np.random.Generator) -> str:
     return lead + re.sub(r"我们|我", lambda m: "你们" if m.group() == "我们" else "你", whole)
 
 
-def negative_for(item: Item, pool: list[Item], kind: str, rng: np.random.Generator) -> str:
-    """Draw one negative of ``kind`` for ``item``; ``same_topic`` falls back to ``random`` where the topic has no other post."""
+def negative_for(item: Item, pool: list[Item], kind: str, rng: np.random.Generator) -> str | None:
+    """Draw one negative of ``kind`` for ``item``; None where the pool has none, as ``same_topic`` without topics."""
     if kind in COPY_KINDS:
         return copy_of(item.question, kind, rng)
-    others = [i for i in pool if i.id != item.id and (kind == "random" or i.topic == item.topic)]
-    others = others or [i for i in pool if i.id != item.id] or pool
+    others = [i for i in pool if i.id != item.id and (kind == "random" or (item.topic and i.topic == item.topic))]
+    if not others:
+        return None
     other = others[int(rng.integers(len(others)))]
     return other.answers[int(rng.integers(len(other.answers)))].text
 
@@ -65,15 +66,21 @@ def build_triplets(items: list[Item], config: RewardConfig, rng: np.random.Gener
         item, positive = pairs[index]
         kind = kinds[rng.choice(3, p=np.array(shares) / sum(shares))]
         kind = COPY_KINDS[int(rng.integers(len(COPY_KINDS)))] if kind == "copy" else kind
-        triplets.append({"anchor": item.question, "positive": positive, "negative": negative_for(item, items, kind, rng), "kind": kind})
+        negative = negative_for(item, items, kind, rng)
+        if negative is None:  # no other post of this topic, or no other post at all
+            negative, kind = negative_for(item, items, "random", rng), "random"
+        if negative is None:
+            negative, kind = copy_of(item.question, "copy_whole", rng), "copy_whole"
+        triplets.append({"anchor": item.question, "positive": positive, "negative": negative, "kind": kind})
     return triplets
 
 
 def evaluation_pairs(items: list[Item], pool: list[Item], rng: np.random.Generator, answers: int = 2) -> list[dict[str, str]]:
-    """For each held-out question's first ``answers`` references one negative of every kind, drawn from ``pool``."""
+    """For each held-out question's first ``answers`` references one negative of every kind that ``pool`` has."""
     return [
-        {"id": item.id, "anchor": item.question, "positive": answer.text, "negative": negative_for(item, pool, kind, rng), "kind": kind}
+        {"id": item.id, "anchor": item.question, "positive": answer.text, "negative": negative, "kind": kind}
         for item in items
         for answer in item.answers[:answers]
         for kind in NEGATIVE_KINDS
+        if (negative := negative_for(item, pool, kind, rng)) is not None
     ]

@@ -13,12 +13,12 @@ import numpy as np
 
 from empathy_lib.artefacts import generator, write_json
 from empathy_lib.coe import LAYERS
-from empathy_lib.config import DatasetConfig
+from empathy_lib.config import SYNTHETIC, DatasetConfig
 from empathy_lib.empathy_qa.annotate import annotate, resolve_annotator, speaks_of_self_harm
 from empathy_lib.empathy_qa.card import write_card
 from empathy_lib.empathy_qa.cleaning import NOISE_KINDS, Funnel, clean, planted_noise_report, visible_length
 from empathy_lib.empathy_qa.schema import Item, read_jsonl, write_jsonl
-from empathy_lib.empathy_qa.sources import SYNTHETIC, read_source
+from empathy_lib.empathy_qa.sources import read_source
 from empathy_lib.empathy_qa.split import SPLITS, assert_no_leakage, split
 from empathy_lib.errors import UserError
 from empathy_lib.statistics import wilson_share

@@ -84,8 +84,12 @@ def iter_jsonl(path: Path) -> Iterator[tuple[int, Item]]:
     Raises:
         UserError: a line is no JSON or breaks the schema; names file, line, field and remedy.
     """
-    with Path(path).open(encoding="utf-8", errors="replace") as handle:
-        for number, line in enumerate(handle, 1):
+    with Path(path).open("rb") as handle:
+        for number, raw in enumerate(handle, 1):
+            try:
+                line = raw.decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise UserError(f"{path}, line {number}: not UTF-8 text (byte {error.start + 1}); save the file as UTF-8") from error
             if not line.strip():
                 continue
             try:

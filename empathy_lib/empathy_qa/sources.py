@@ -22,12 +22,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError, field_validator
 
 from empathy_lib.artefacts import ROOT, file_digest, generator
-from empathy_lib.config import DatasetConfig
+from empathy_lib.config import SYNTHETIC, DatasetConfig
 from empathy_lib.empathy_qa.schema import Answer, Item, describe, read_jsonl
 from empathy_lib.errors import UserError
 
-SYNTHETIC = "synthetic"
-_LAYOUTS = "PsyQA (JSON list), SMILE (folder of JSON dialogues) or JSONL of the project's own schema; see the README, 'Your own data'"
+_LAYOUTS = "PsyQA (JSON list), SMILE (folder of JSON dialogues) or JSONL of the project's own schema; see the README, 'Bring your own'"
 
 
 class _PsyAnswer(BaseModel):

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from empathy_lib.artefacts import Run, read_json
 from empathy_lib.empathy_qa.build import chain_length
 from empathy_lib.empathy_qa.cleaning import visible_length
 from empathy_lib.empathy_qa.schema import Item
@@ -20,6 +21,13 @@ from empathy_lib.plots.style import caption
 
 SPLIT_COLOURS = {"train": "#0072B2", "validation": "#E69F00", "test": "#009E73"}
 MAX_TOPICS = 40
+
+
+def run_note(run: Run) -> str:
+    """How every caption of a run begins: what the data is, which base, one seed; and that smoke figures are noise."""
+    kind = origin_note(read_json(run.stage("01_dataset") / "statistics.json")).split(", n =")[0]
+    noise = " Smoke profile: every figure is noise." if run.profile.name == "smoke" else ""
+    return f"{kind}; base {run.profile.base_model.source}, one seed.{noise}"
 
 
 def origin_note(statistics: dict[str, Any]) -> str:

@@ -70,9 +70,15 @@ def roc_curves(scores: pd.DataFrame, text: str) -> Figure:
     return caption(figure, text)
 
 
+def steps_of(log: list[dict]) -> pd.DataFrame:
+    """GRPO's log, one row a step; ``kl`` is NaN where ``grpo.beta`` is 0, since no reference policy is kept then."""
+    frame = pd.DataFrame([r for r in log if "reward" in r]).set_index("step")
+    return frame if "kl" in frame else frame.assign(kl=float("nan"))
+
+
 def grpo_curves(log: list[dict], text: str) -> Figure:
     """Six panels over GRPO's steps: the two rewards, length, KL, zero-variance groups, entropy."""
-    frame = pd.DataFrame([r for r in log if "reward" in r]).set_index("step")
+    frame = steps_of(log)
     panels = {
         "rewards/r_format/mean": "mean r_format",
         "rewards/r_answer/mean": "mean r_answer",
