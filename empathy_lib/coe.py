@@ -143,11 +143,16 @@ def answer_of(text: str) -> str:
     return _TAG.sub("", tail).strip()
 
 
-def to_html(text: str, *, label: str = "") -> str:
-    """Render a completion for a notebook: one coloured block per layer; everything the model wrote is escaped."""
+def to_html(text: str, *, label: str = "", expected: bool = True) -> str:
+    """Render a completion for a notebook: one coloured block per layer; everything the model wrote is escaped.
+
+    ``expected=False`` is for systems that are not asked for a chain: their text is shown as it is, without faults.
+    """
     completion = parse(text)
     head = f"<div style='color:#555;font-size:85%'>{html.escape(label)}</div>" if label else ""
-    if completion is None:
+    if completion is None and not expected:
+        body = f"<div style='white-space:pre-wrap'>{html.escape(text)}</div>"
+    elif completion is None:
         faults = html.escape("; ".join(map(str, validate(text))))
         body = f"<div style='color:#A00000'>not well-formed ({faults})</div><div style='white-space:pre-wrap'>{html.escape(text)}</div>"
     else:
