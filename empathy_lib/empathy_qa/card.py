@@ -64,7 +64,7 @@ def write_card(folder: Path, statistics: dict[str, Any], config: DatasetConfig, 
 
 ## Composition
 {statistics["questions"]:,} questions, {statistics["answers"]:,} answers ({statistics["answers_per_question"]:.2f} a question), \
-{statistics["topics"]} topics, {statistics["subtopics"]} sub-topics. The paper reports 40,959 questions, 168,470 answers, 29 topics, \
+{statistics["topics"]} topics, {statistics["subtopics"]} sub-topics. The paper reports (second-hand) 40,959 questions, 168,470 answers, 29 topics, \
 182 sub-topics for its own data.
 
 | split | questions | answers | topics |
@@ -79,7 +79,7 @@ Near-duplicate posts (character 5-gram Jaccard ≥ {config.near_duplicate_jaccar
 
 ## Cleaning
 From {statistics["raw_questions"]:,} raw questions and {statistics["raw_answers"]:,} raw answers; what each rule removed \
-is in `funnel.csv`. Answers shorter than {config.min_answer_chars} characters are dropped (paper: 100).
+is in `funnel.csv`. Answers shorter than {config.min_answer_chars} characters are dropped (paper, second-hand: 100).
 
 {_noise_table(statistics["noise"])}
 

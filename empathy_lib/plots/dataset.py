@@ -56,7 +56,7 @@ def topics(splits: dict[str, list[Item]], origin: str) -> Figure:
     axes.set(xlabel="questions")
     axes.set_title("Topics", loc="left")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
-    return caption(figure, f"{origin} {len(total)} topic label(s); the paper reports 29 main topics for its own data.")
+    return caption(figure, f"{origin} {len(total)} topic label(s); the paper: 29 main topics in its own data, second-hand.")
 
 
 def lengths(items: list[Item], origin: str) -> Figure:
@@ -83,7 +83,7 @@ def references(items: list[Item], origin: str) -> Figure:
     axes.bar([str(n) for n in sorted(counts)], [counts[n] for n in sorted(counts)], color="#0072B2")
     mean = sum(n * count for n, count in counts.items()) / len(items)
     axes.set(xlabel="reference answers of a question", ylabel="questions", title=f"References a question (mean {mean:.2f})")
-    return caption(figure, f"{origin} After cleaning; the paper reports about 4.1 for its own data.")
+    return caption(figure, f"{origin} After cleaning; the paper: about 4.1 in its own data, second-hand.")
 
 
 def funnel(frame: pd.DataFrame, origin: str) -> Figure:
