@@ -64,8 +64,8 @@ def write_card(folder: Path, statistics: dict[str, Any], config: DatasetConfig, 
 
 ## Composition
 {statistics["questions"]:,} questions, {statistics["answers"]:,} answers ({statistics["answers_per_question"]:.2f} a question), \
-{statistics["topics"]} topics, {statistics["subtopics"]} sub-topics. The paper reports (second-hand) 40,959 questions, 168,470 answers, 29 topics, \
-182 sub-topics for its own data.
+{statistics["topics"]} topics, {statistics["subtopics"]} sub-topics. The paper \
+reports (second-hand) 40,959 questions, 168,470 answers, 29 topics, 182 sub-topics for its own data.
 
 | split | questions | answers | topics |
 |---|---|---|---|
