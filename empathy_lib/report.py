@@ -18,6 +18,8 @@ from typing import Any
 import nbformat
 
 from empathy_lib.artefacts import NOTEBOOKS, ROOT, read_json, write_json
+from empathy_lib.config import load_profile
+from empathy_lib.empathy_qa.card import write_card
 from empathy_lib.errors import UserError
 from empathy_lib.plots.style import SYSTEM_LABELS
 
@@ -156,7 +158,8 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
     Raises:
         UserError: the run is not complete, its posts are not synthetic, or the README has no markers.
     """
-    if not read_json(run_dir / "01_dataset" / "statistics.json")["synthetic"]:
+    statistics = read_json(run_dir / "01_dataset" / "statistics.json")
+    if not statistics["synthetic"]:
         raise UserError(f"{run_dir}: holds real posts, which are not published; only a run on synthetic data can be")
     executed = {name: _executed(run_dir / "notebooks" / f"{name}.ipynb", parameters) for name in NOTEBOOKS}
     headline = read_json(run_dir / "headline.json")
@@ -176,7 +179,8 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
     for figure in sorted((run_dir / "figures").glob("*.png")):
         shutil.copyfile(figure, figures / figure.name)
     write_json(figures / "headline.json", headline)
-    shutil.copyfile(run_dir / "01_dataset" / "README.md", root / "data" / "README.md")
+    profile = load_profile(parameters["profile"], parameters["overrides"])
+    write_card(root / "data", statistics, profile.dataset, profile.seed)
     sample = (run_dir / "01_dataset" / "test.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:SAMPLE_ITEMS]
     _write_text(root / "data" / "sample.jsonl", "".join(sample))
     return [target, figures, root / "data", root / "README.md"]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ from rich.console import Console
 
 from empathy_lib import cli, doctor, report
 from empathy_lib.artefacts import NOTEBOOKS, ROOT
-from empathy_lib.config import PROFILES, field_names, load_profile
+from empathy_lib.config import PROFILES, DatasetConfig, field_names, load_profile
+from empathy_lib.empathy_qa.build import build_dataset
+from empathy_lib.empathy_qa.schema import read_jsonl
 from empathy_lib.errors import UserError
 from empathy_lib.metrics import METRICS
 
@@ -199,12 +202,20 @@ def test_readme_keeps_everything_outside_its_markers(tmp_path):
         report.update_readme(readme, HEADLINE)
 
 
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    """A small synthetic dataset folder."""
+    folder = tmp_path_factory.mktemp("dataset")
+    build_dataset(DatasetConfig(questions=40), 1, folder)
+    return folder
+
+
 @pytest.fixture
-def finished(tmp_path) -> tuple[Path, Path, dict]:
+def finished(tmp_path, dataset) -> tuple[Path, Path, dict]:
     """A run folder as a complete run leaves it, a repository, and the run's parameters."""
     run, root = tmp_path / "跑 run", tmp_path / "repo"
     parameters = {"profile": "smoke", "run_dir": str(run), "overrides": {}}
-    for folder in (run / "notebooks", run / "figures", run / "01_dataset", root / "figures", root / "data"):
+    for folder in (run / "notebooks", run / "figures", root / "figures", root / "data"):
         folder.mkdir(parents=True)
     for name in NOTEBOOKS:
         made = nbformat.v4.new_notebook()
@@ -217,9 +228,7 @@ def finished(tmp_path) -> tuple[Path, Path, dict]:
     (run / "figures" / "01_topics.png").write_bytes(b"new")
     (root / "figures" / "01_old.png").write_bytes(b"old")
     (run / "headline.json").write_text(json.dumps(HEADLINE))
-    (run / "01_dataset" / "statistics.json").write_text('{"synthetic": true}')
-    (run / "01_dataset" / "README.md").write_text("# card")
-    (run / "01_dataset" / "test.jsonl").write_text("{}\n" * 30)
+    shutil.copytree(dataset, run / "01_dataset")
     (root / "README.md").write_text(f"{report.BEGIN}\n{report.END}\n")
     return run, root, parameters
 
@@ -246,6 +255,8 @@ def test_publish_copies_a_complete_run_without_machine_paths(finished):
         assert made.metadata.papermill.output_path == f"notebooks/executed/smoke/{path.name}"
     assert [path.name for path in sorted((root / "figures").iterdir())] == ["01_topics.png", "headline.json"]
     assert "97.5 %" in (root / "README.md").read_text()
+    assert "CC BY 4.0" in (root / "data" / "README.md").read_text(encoding="utf-8")
+    assert 0 < len(read_jsonl(root / "data" / "sample.jsonl")) <= report.SAMPLE_ITEMS
 
 
 @pytest.mark.parametrize(
