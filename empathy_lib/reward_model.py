@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from transformers import PrinterCallback
 
 from empathy_lib.artefacts import Run, read_json, write_json
-from empathy_lib.base_models import copy_licence, device
+from empathy_lib.base_models import attention_name, copy_licence, device
 from empathy_lib.config import RewardConfig
 from empathy_lib.training import JsonlLog, MasterAdamW, last_checkpoint, read_log, trainer_arguments
 
@@ -30,11 +30,11 @@ QUESTION_PREFIX, ANSWER_PREFIX = "求助帖：", "回复："
 
 def load_encoder(folder: Path | str, max_length: int) -> SentenceTransformer:
     """A mean-pooled, unit-length sentence encoder from a decoder's or a trained encoder's folder."""
-    where = str(device())
+    where, model_kwargs = str(device()), {"dtype": torch.bfloat16, "attn_implementation": attention_name()}
     if (Path(folder) / "modules.json").is_file():
-        return SentenceTransformer(str(folder), device=where, model_kwargs={"dtype": torch.bfloat16})
+        return SentenceTransformer(str(folder), device=where, model_kwargs=model_kwargs)
     transformer = models.Transformer(
-        str(folder), max_seq_length=max_length, model_kwargs={"dtype": torch.bfloat16}, processor_kwargs={"padding_side": "right"}
+        str(folder), max_seq_length=max_length, model_kwargs=model_kwargs, processor_kwargs={"padding_side": "right"}
     )
     pooling = models.Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
     return SentenceTransformer(modules=[transformer, pooling, models.Normalize()], device=where)

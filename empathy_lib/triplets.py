@@ -75,7 +75,7 @@ def build_triplets(items: list[Item], config: RewardConfig, rng: np.random.Gener
     return triplets
 
 
-def evaluation_pairs(items: list[Item], pool: list[Item], rng: np.random.Generator, answers: int = 2) -> list[dict[str, str]]:
+def evaluation_pairs(items: list[Item], pool: list[Item], rng: np.random.Generator, answers: int = 1) -> list[dict[str, str]]:
     """For each held-out question's first ``answers`` references one negative of every kind that ``pool`` has."""
     return [
         {"id": item.id, "anchor": item.question, "positive": answer.text, "negative": negative, "kind": kind}

@@ -1,0 +1,54 @@
+"""Attention for grouped-query models on a CPU, without copying keys and values for every query head.
+
+Knows: the one function, registered with transformers as ``"grouped"``. Does not know: any model.
+
+The stock implementations repeat each key and value head until there is one per query head (Gemma 3 270M: four copies). On a CPU these
+copies are most of a decoding step. Folding the query heads of a group into the query length gives the same products without a copy.
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+NAME = "grouped"
+
+
+def grouped_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    softcap: float | None = None,
+    **_,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scaled dot-product attention in transformers' signature.
+
+    Args:
+        query: shape ``(batch, heads, length, size)``.
+        key, value: shape ``(batch, groups, total, size)``; ``heads`` is a multiple of ``groups``.
+        attention_mask: added to the scores, shape ``(batch, 1, length, total)``.
+
+    Returns:
+        Output of shape ``(batch, length, heads, size)`` and weights of shape ``(batch, heads, length, total)``.
+    """
+    batch, heads, length, size = query.shape
+    groups, total = key.shape[1], key.shape[2]
+    folded = query.reshape(batch, groups, heads // groups * length, size)
+    scores = (folded @ key.transpose(2, 3)).view(batch, heads, length, total) * scaling
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    if attention_mask is not None:
+        scores = scores + attention_mask[:, :, :, :total]
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = torch.nn.functional.dropout(weights, p=dropout, training=module.training)
+    output = (weights.view(batch, groups, heads // groups * length, total) @ value).view(batch, heads, length, size)
+    return output.transpose(1, 2).contiguous(), weights
+
+
+ALL_ATTENTION_FUNCTIONS.register(NAME, grouped_attention)
+ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS["eager"])
