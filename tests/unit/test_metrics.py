@@ -143,7 +143,7 @@ def test_reward_sees_question_and_answer():
 
 def test_an_empty_completion_scores_zero_everywhere():
     row = m.per_example([example(completion="")], m.Settings(marker=MARKER, embed=embed)).loc["a"]
-    assert (row.drop("r_answer") == 0).all()
+    assert (row.drop(["r_answer", "cosine"]) == 0).all()
     assert m.bleu_of_parts(m.bleu_parts([example(completion="")]))[0] == 0.0
 
 
@@ -207,8 +207,11 @@ def items(n=6) -> list[Item]:
 def test_reference_answers_are_never_their_own_reference():
     one = Item(id="one", question="问", answers=[Answer(text="只有一个")])
     examples = m.reference_examples([*items(), one], generator(1, "reference"))
-    assert [e.id for e in examples] == [f"q{k}" for k in range(6)]
-    for e in examples:
+    assert [e.id for e in examples] == [*(f"q{k}" for k in range(6)), "one"]
+    assert examples[-1].references == [], "its only reference answers, so nothing is left to compare with"
+    frame = m.per_example(examples, m.Settings(marker=MARKER))
+    assert np.isnan(frame.loc["one", "rouge_1"]) and frame.loc["one", "copy_rate"] == 0
+    for e in examples[:-1]:
         assert len(e.references) == 2 and e.answer not in e.references and e.coe_expected
     again = m.reference_examples([*items(), one], generator(1, "reference"))
     assert again == examples

@@ -41,7 +41,7 @@ def test_intervals_draws_each_value_and_says_what_is_missing():
 
 
 def test_reward_and_copying_leaves_out_systems_without_a_reward():
-    data = table({("sft", "r_answer"): 0.6, ("reference", "r_answer"): 0.64, ("base", "r_answer"): math.nan})
+    data = table({("sft", "cosine"): 0.6, ("reference", "cosine"): 0.64, ("base", "cosine"): math.nan})
     data = pd.concat([data, table({(system, "copy_rate"): 0.03 for system in ("sft", "reference", "base")})])
     figure = plots.reward_and_copying(data, "Synthetic, n=10", guard=0.1)
     shown = texts(figure)
