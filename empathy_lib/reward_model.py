@@ -7,7 +7,7 @@ Does not know: how triplets are drawn (``triplets``) or how the policy uses the 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -98,21 +98,25 @@ class RewardModel:
 
     encoder: SentenceTransformer
     threshold: float
+    known: dict[tuple[str, str], np.ndarray] = field(default_factory=dict, repr=False)  # posts are scored against many answers
 
     def score(self, questions: list[str], answers: list[str], batch_size: int = 32) -> np.ndarray:
         """Cosine of each question and answer, shape ``(n,)``, in [-1, 1]; an empty answer scores -1."""
         if not questions:
             return np.zeros(0)
-        unique = list(dict.fromkeys(questions))
-        vectors = dict(zip(unique, self.encode(unique, QUESTION_PREFIX, batch_size), strict=True))
+        posts = self.encode(questions, QUESTION_PREFIX, batch_size)
         replies = self.encode([a or "。" for a in answers], ANSWER_PREFIX, batch_size)
-        cosines = np.einsum("nd,nd->n", np.stack([vectors[q] for q in questions]), replies)
+        cosines = np.einsum("nd,nd->n", posts, replies)
         return np.where([bool(a.strip()) for a in answers], np.clip(cosines, -1, 1), -1.0)
 
     def encode(self, texts: list[str], prefix: str, batch_size: int = 32) -> np.ndarray:
-        """Unit vectors of texts read as posts or as answers (``prefix``), shape ``(len(texts), hidden size)``."""
-        vectors = self.encoder.encode(texts, prompt=prefix, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False).float()
-        return torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy()
+        """Unit vectors of texts read as posts or as answers (``prefix``), shape ``(len(texts), hidden size)``; each text once."""
+        new = [text for text in dict.fromkeys(texts) if (prefix, text) not in self.known]
+        if new:
+            vectors = self.encoder.encode(new, prompt=prefix, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False)
+            unit = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
+            self.known.update(zip(((prefix, text) for text in new), unit, strict=True))
+        return np.stack([self.known[prefix, text] for text in texts])
 
 
 def score_pairs(reward: RewardModel, pairs: list[dict]) -> pd.DataFrame:
