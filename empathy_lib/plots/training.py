@@ -23,7 +23,7 @@ def loss_curves(logs: dict[str, list[dict]], text: str) -> Figure:
         label = SYSTEM_LABELS.get(name, name)
         train = [(r["step"], r["loss"]) for r in records if "loss" in r]
         held = [(r["step"], r["eval_loss"]) for r in records if "eval_loss" in r]
-        axes.plot(*zip(*train, strict=True), color=colour, label=f"{label}, training")
+        axes.plot(*zip(*train, strict=True), color=colour, marker=".", label=f"{label}, training")
         axes.plot(*zip(*held, strict=True), color=colour, marker="o", ls="--", label=f"{label}, validation")
     axes.set(xlabel="step", ylabel="loss")
     axes.set_ylim(bottom=0)
@@ -52,7 +52,7 @@ def cosine_distributions(scores: pd.DataFrame, threshold: float, text: str) -> F
     data = pd.concat([positives, negatives], ignore_index=True)
     sns.boxplot(data=data, x="cosine", y="kind", hue="kind", palette="colorblind", ax=axes, fliersize=2, legend=False)
     axes.axvline(threshold, color="black", ls="--", lw=1)
-    axes.annotate(f"threshold {threshold:.2f}", (threshold, -0.45), xytext=(4, 0), textcoords="offset points", fontsize=8, va="top")
+    axes.text(threshold, 1.01, f"threshold {threshold:.2f}", transform=axes.get_xaxis_transform(), fontsize=8, ha="center", va="bottom")
     axes.set(ylabel="")
     return caption(figure, text)
 
