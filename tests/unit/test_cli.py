@@ -222,7 +222,7 @@ def finished(tmp_path, dataset) -> tuple[Path, Path, dict]:
         made.metadata["papermill"] = {"input_path": f"{root}/notebooks/{name}.ipynb", "output_path": str(run), "exception": None}
         made.metadata["papermill"] |= {"end_time": "now", "parameters": parameters}
         escaped = str(run).encode("unicode_escape").decode()
-        text = f"{run}/01_dataset {sys.prefix}/lib {Path.home()}/x /tmp/ipykernel_77/123.py:3"
+        text = f"{run}/01_dataset {sys.prefix}/lib {Path.home()}/x /var/folders/ipykernel_77/123.py:3"
         made.cells = [nbformat.v4.new_code_cell(f'run_dir = "{escaped}"', outputs=[nbformat.v4.new_output("stream", text=text)])]
         nbformat.write(made, run / "notebooks" / f"{name}.ipynb")
     (run / "figures" / "01_topics.png").write_bytes(b"new")
