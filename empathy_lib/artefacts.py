@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +88,10 @@ def peak_gib() -> float:
 
 @dataclass
 class Stage:
-    """A stage being built. Write into ``path``; put figures to remember into ``notes`` (kept in the manifest)."""
+    """A stage being built (write into ``path``) or reused."""
 
     path: Path
     reused: bool
-    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -154,7 +153,7 @@ class Run:
         if made.is_file() and read_json(made)["request"] == request:  # killed between its manifest and its rename
             _replace_folder(building, final)
         if manifest.is_file() and read_json(manifest)["request"] == request:
-            yield Stage(final, True, read_json(manifest)["notes"])
+            yield Stage(final, True)
             return
         marker = building / "request.txt"
         if building.exists() and (not marker.is_file() or marker.read_text() != request):
@@ -179,7 +178,6 @@ class Run:
                 "git_commit": git_commit(),
                 "wall_minutes": (time.monotonic() - started) / 60,
                 "peak_gib": peak_gib(),
-                "notes": stage.notes,
             },
         )
         _replace_folder(building, final)

@@ -89,6 +89,7 @@ class RewardConfig(_Config):
     epochs: float = Field(1.0, gt=0)
     max_steps: int = Field(-1)
     learning_rate: float = Field(2e-5, gt=0)
+    head_learning_rate: float = Field(1e-3, gt=0, description="of the answers' own linear layer, which starts as the identity")
     batch_size: int = Field(16, ge=1)
     temperature: float = Field(0.05, gt=0, description="InfoNCE temperature")
     max_length: int = Field(192, ge=16, description="tokens of a question or answer that the encoder reads")

@@ -130,7 +130,7 @@ def scrub(value: Any, replacements: dict[str, str]) -> Any:
     if isinstance(value, str):
         for old in sorted(replacements, key=len, reverse=True):
             value = value.replace(old, replacements[old]).replace(old.encode("unicode_escape").decode("ascii"), replacements[old])
-        return _KERNEL_FILE.sub("cell.py", value)
+        return _KERNEL_FILE.sub("cell.py", value) if "/ipykernel_" in value else value  # the pattern is slow on a figure's base64
     if isinstance(value, dict):
         return type(value)({key: scrub(item, replacements) for key, item in value.items()})
     return [scrub(item, replacements) for item in value] if isinstance(value, list) else value

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments, models
-from sentence_transformers.losses import MultipleNegativesRankingLoss
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Router, Transformer
 from sklearn.metrics import roc_auc_score, roc_curve
 from transformers import PrinterCallback
 
@@ -24,20 +25,26 @@ from empathy_lib.base_models import attention_name, copy_licence, device
 from empathy_lib.config import RewardConfig
 from empathy_lib.training import JsonlLog, MasterAdamW, last_checkpoint, read_log, trainer_arguments
 
-# One encoder reads both sides, so without a mark of its side a copied post would score exactly 1 whatever was learnt.
-QUESTION_PREFIX, ANSWER_PREFIX = "求助帖：", "回复："
+# One encoder reads both sides; each text is marked with its side, and answers pass a linear layer of their own (see load_encoder).
+PROMPTS = {"query": "求助帖：", "document": "回复："}
+SIDES = {"anchor": "query", "positive": "document", "negative": "document"}
 
 
 def load_encoder(folder: Path | str, max_length: int) -> SentenceTransformer:
-    """A mean-pooled, unit-length sentence encoder from a decoder's or a trained encoder's folder."""
+    """A mean-pooled, unit-length encoder of posts and answers, from a decoder's or a trained encoder's folder.
+
+    Posts and answers share the decoder; answers then pass one linear layer, which starts as the identity. Without it a copied post
+    lies where the post lies, so no amount of copies among the negatives teaches the encoder to push them away.
+    """
     where, model_kwargs = str(device()), {"dtype": torch.bfloat16, "attn_implementation": attention_name()}
     if (Path(folder) / "modules.json").is_file():
         return SentenceTransformer(str(folder), device=where, model_kwargs=model_kwargs)
-    transformer = models.Transformer(
-        str(folder), max_seq_length=max_length, model_kwargs=model_kwargs, processor_kwargs={"padding_side": "right"}
-    )
-    pooling = models.Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
-    return SentenceTransformer(modules=[transformer, pooling, models.Normalize()], device=where)
+    transformer = Transformer(str(folder), max_seq_length=max_length, model_kwargs=model_kwargs, processor_kwargs={"padding_side": "right"})
+    size = transformer.get_embedding_dimension()
+    nothing, identity = torch.zeros(size, dtype=torch.bfloat16), torch.nn.Identity()
+    own = Dense(size, size, activation_function=identity, init_weight=nothing.repeat(size, 1), init_bias=nothing, use_residual=True)
+    sides = Router.for_query_document(query_modules=[Normalize()], document_modules=[own, Normalize()])
+    return SentenceTransformer(modules=[transformer, Pooling(size, pooling_mode="mean"), sides], device=where)
 
 
 def train_reward(base: Path, triplets: list[dict], validation: list[dict], folder: Path, config: RewardConfig, seed: int) -> list[dict]:
@@ -57,7 +64,6 @@ def train_reward(base: Path, triplets: list[dict], validation: list[dict], folde
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return read_log(log)
     encoder = load_encoder(base, config.max_length)
-    columns = ("anchor", "positive", "negative")
     arguments = SentenceTransformerTrainingArguments(
         **trainer_arguments(folder / "checkpoints", seed, activation_checkpointing=False),
         num_train_epochs=config.epochs,
@@ -68,23 +74,27 @@ def train_reward(base: Path, triplets: list[dict], validation: list[dict], folde
         per_device_eval_batch_size=config.batch_size,
         logging_steps=5,
         logging_first_step=True,
-        prompts={"anchor": QUESTION_PREFIX, "positive": ANSWER_PREFIX, "negative": ANSWER_PREFIX},
+        prompts={column: PROMPTS[side] for column, side in SIDES.items()},
+        router_mapping=SIDES,
         eval_strategy="steps",
         eval_steps=config.checkpoint_steps,
         save_steps=config.checkpoint_steps,
     )
+    decoder, _, sides = encoder
+    rates = [{"params": list(decoder.parameters())}, {"params": list(sides.parameters()), "lr": config.head_learning_rate}]
     trainer = SentenceTransformerTrainer(
         model=encoder,
         args=arguments,
-        train_dataset=Dataset.from_list([{k: t[k] for k in columns} for t in triplets]),
-        eval_dataset=Dataset.from_list([{k: t[k] for k in columns} for t in validation]),
+        train_dataset=Dataset.from_list([{k: t[k] for k in SIDES} for t in triplets]),
+        eval_dataset=Dataset.from_list([{k: t[k] for k in SIDES} for t in validation]),
         loss=MultipleNegativesRankingLoss(encoder, scale=1 / config.temperature),
-        optimizers=(MasterAdamW(encoder.parameters(), lr=config.learning_rate), None),
+        optimizers=(MasterAdamW(rates, lr=config.learning_rate), None),
         callbacks=[JsonlLog(log)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
-    trainer.evaluate()
+    if trainer.state.global_step % config.checkpoint_steps:  # else the last step was evaluated already
+        trainer.evaluate()
     encoder.save(str(folder / "encoder"), create_model_card=False)
     copy_licence(base, folder / "encoder")
     (folder / "encoder" / "done").touch()
@@ -104,19 +114,19 @@ class RewardModel:
         """Cosine of each question and answer, shape ``(n,)``, in [-1, 1]; an empty answer scores -1."""
         if not questions:
             return np.zeros(0)
-        posts = self.encode(questions, QUESTION_PREFIX, batch_size)
-        replies = self.encode([a or "。" for a in answers], ANSWER_PREFIX, batch_size)
+        posts = self.encode(questions, "query", batch_size)
+        replies = self.encode([a or "。" for a in answers], "document", batch_size)
         cosines = np.einsum("nd,nd->n", posts, replies)
         return np.where([bool(a.strip()) for a in answers], np.clip(cosines, -1, 1), -1.0)
 
-    def encode(self, texts: list[str], prefix: str, batch_size: int = 32) -> np.ndarray:
-        """Unit vectors of texts read as posts or as answers (``prefix``), shape ``(len(texts), hidden size)``; each text once."""
-        new = [text for text in dict.fromkeys(texts) if (prefix, text) not in self.known]
+    def encode(self, texts: list[str], side: str, batch_size: int = 32) -> np.ndarray:
+        """Unit vectors of texts read as posts (``query``) or answers (``document``), shape ``(n, hidden size)``; each text once."""
+        new = [text for text in dict.fromkeys(texts) if (side, text) not in self.known]
         if new:
-            vectors = self.encoder.encode(new, prompt=prefix, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False)
-            unit = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
-            self.known.update(zip(((prefix, text) for text in new), unit, strict=True))
-        return np.stack([self.known[prefix, text] for text in texts])
+            how = {"prompt": PROMPTS[side], "task": side, "batch_size": batch_size, "convert_to_tensor": True, "show_progress_bar": False}
+            unit = torch.nn.functional.normalize(self.encoder.encode(new, **how).float(), dim=-1).cpu().numpy()
+            self.known.update(zip(((side, text) for text in new), unit, strict=True))
+        return np.stack([self.known[side, text] for text in texts])
 
 
 def score_pairs(reward: RewardModel, pairs: list[dict]) -> pd.DataFrame:

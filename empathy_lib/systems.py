@@ -71,7 +71,7 @@ def complete(run: Run, system: str, items: list[Item], *, greedy: bool = False) 
         raise UserError(f"no system '{system}'; use one of {', '.join(SYSTEMS)}")
     name = f"completions/{system}{'_greedy' if greedy else ''}"
     request = {
-        "generation": run.profile.generation.model_dump(exclude={"batch_size"}),
+        "generation": run.profile.generation.model_dump(),  # batch_size too: every batch has a seed of its own
         "base": base_request(run.profile.base_model),
         "few_shot": run.profile.metrics.few_shot_examples if system == "few_shot" else None,
         "questions": digest([item.question for item in items]),
@@ -151,8 +151,12 @@ def base_embedder(run: Run) -> Callable[[list[str]], np.ndarray]:
     train = load_splits(run.stage("01_dataset"))["train"]
     centre = pooled([item.references[0] for item in train[:128]]).mean(axis=0)
 
+    known: dict[str, np.ndarray] = {}  # all systems are scored against the same references
+
     def embed(texts: list[str]) -> np.ndarray:
-        vectors = pooled(texts) - centre
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        known.update(zip(new, pooled(new) if new else [], strict=True))
+        vectors = np.stack([known[text] for text in texts]) - centre
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-9)
 
     return embed

@@ -6,10 +6,11 @@ Does not know: any loss.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,18 @@ class MasterAdamW(torch.optim.Optimizer):
 
     A bf16 weight has 8 significant bits, so an update of 1e-6 times its size would be rounded away; the master keeps it.
     ``param_groups`` are the masters' (the learning-rate schedule acts there); gradients are read from, and weights
-    written to, the parameters handed in.
+    written to, the parameters handed in. ``parameters`` may be groups with a rate of their own, ``{"params": […], "lr": …}``.
     """
 
-    def __init__(self, parameters, lr: float, weight_decay: float = 0.0):
-        self.parameters = [p for p in parameters if p.requires_grad]
+    def __init__(self, parameters: Iterable[torch.Tensor] | list[dict[str, Any]], lr: float, weight_decay: float = 0.0):
+        given = list(parameters)
+        groups = given if isinstance(given[0], dict) else [{"params": given}]
+        groups = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+        self.parameters = [p for group in groups for p in group["params"]]
         self.masters = [p.detach().to(torch.float32, copy=True).requires_grad_() for p in self.parameters]
-        self.inner = torch.optim.AdamW(self.masters, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
+        unused = iter(self.masters)
+        groups = [{**group, "params": list(itertools.islice(unused, len(group["params"])))} for group in groups]
+        self.inner = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
         super().__init__(self.masters, {"lr": lr})
         self.param_groups = self.inner.param_groups
 

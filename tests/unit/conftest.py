@@ -6,7 +6,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
 
+from empathy_lib.base_models import prepare_base
 from empathy_lib.coe import ChainOfEmpathy
+from empathy_lib.config import BaseModelConfig
 from empathy_lib.empathy_qa.schema import Answer, Gold, Item
 from empathy_lib.prompts import training_texts
 
@@ -80,6 +82,13 @@ def hub_folder(full_tokenizer, tmp_path_factory):
     Gemma3ForCausalLM(config).save_pretrained(folder)
     full_tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def base(hub_folder, items, tmp_path_factory):
+    """The tiny model as a prepared base, trimmed to the items."""
+    config = BaseModelConfig(source=str(hub_folder), trim_min_count=1)
+    return prepare_base(config, training_texts(items), cache=tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

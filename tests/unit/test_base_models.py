@@ -16,32 +16,25 @@ from empathy_lib.prompts import coe_prompt, training_texts
 
 
 @pytest.fixture(scope="module")
-def trimmed(hub_folder, items, tmp_path_factory):
-    """The tiny model, trimmed to the items."""
-    config = BaseModelConfig(source=str(hub_folder), trim_min_count=1)
-    return base_models.prepare_base(config, training_texts(items), cache=tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(scope="module")
-def trimmed_tokenizer(trimmed):
-    return AutoTokenizer.from_pretrained(trimmed)
+def base_tokenizer(base):
+    return AutoTokenizer.from_pretrained(base)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
-def test_trimmed_tokenizer_is_lossless(trimmed_tokenizer, text):
-    assert trimmed_tokenizer.decode(trimmed_tokenizer(text, add_special_tokens=False)["input_ids"]) == text
+def test_base_tokenizer_is_lossless(base_tokenizer, text):
+    assert base_tokenizer.decode(base_tokenizer(text, add_special_tokens=False)["input_ids"]) == text
 
 
 @pytest.mark.parametrize("text", ["▁ a  ▁", "\r\n\t\x00", "😀龘𠮷", "<eos><0x41><unk>", " ", "", "é́"])
-def test_awkward_text_survives(trimmed_tokenizer, text):
-    assert trimmed_tokenizer.decode(trimmed_tokenizer(text, add_special_tokens=False)["input_ids"]) == text
+def test_awkward_text_survives(base_tokenizer, text):
+    assert base_tokenizer.decode(base_tokenizer(text, add_special_tokens=False)["input_ids"]) == text
 
 
-def test_trimming_keeps_what_the_model_computes(hub_folder, trimmed, items):
+def test_trimming_keeps_what_the_model_computes(hub_folder, base, items):
     """Same tokens in the training texts, same logits on the rows that were kept."""
-    full, small = (AutoModelForCausalLM.from_pretrained(f, dtype=torch.float32) for f in (hub_folder, trimmed))
-    tokenizers = [AutoTokenizer.from_pretrained(f) for f in (hub_folder, trimmed)]
+    full, small = (AutoModelForCausalLM.from_pretrained(f, dtype=torch.float32) for f in (hub_folder, base))
+    tokenizers = [AutoTokenizer.from_pretrained(f) for f in (hub_folder, base)]
     assert small.config.vocab_size == len(tokenizers[1]) < full.config.vocab_size == len(tokenizers[0])
     text = training_texts(items)[0]
     ids = [t(text, return_tensors="pt")["input_ids"] for t in tokenizers]
@@ -55,10 +48,10 @@ def test_trimming_keeps_what_the_model_computes(hub_folder, trimmed, items):
     assert torch.allclose(logits[0][list(old)], logits[1][list(new)], atol=0.05)  # bf16 storage
 
 
-def test_special_ids_are_remapped(trimmed, trimmed_tokenizer):
-    config = json.loads((trimmed / "config.json").read_text())
-    assert config["bos_token_id"] == trimmed_tokenizer.bos_token_id == trimmed_tokenizer("")["input_ids"][0]
-    assert config["eos_token_id"] == trimmed_tokenizer.eos_token_id
+def test_special_ids_are_remapped(base, base_tokenizer):
+    config = json.loads((base / "config.json").read_text())
+    assert config["bos_token_id"] == base_tokenizer.bos_token_id == base_tokenizer("")["input_ids"][0]
+    assert config["eos_token_id"] == base_tokenizer.eos_token_id
     assert "quantization_config" not in config
 
 
@@ -104,8 +97,8 @@ def test_wrong_hash_is_refused_and_leaves_nothing(monkeypatch, tmp_path):
     assert not (tmp_path / base_models.GGUF_NAME).exists()
 
 
-def test_generation_is_seeded_and_keeps_order(trimmed, items):
-    model, tokenizer = base_models.load_policy(trimmed)
+def test_generation_is_seeded_and_keeps_order(base, items):
+    model, tokenizer = base_models.load_policy(base)
     prompts = [coe_prompt(tokenizer, item.question) for item in items]
     config = GenerationConfig(max_new_tokens=8, batch_size=2)
     first = base_models.generate(model, tokenizer, prompts, config, seed=1)

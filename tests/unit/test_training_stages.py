@@ -3,21 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoTokenizer, TrainerCallback
 
 from empathy_lib import base_models, coe, grpo, reward_model, sft, training, triplets
 from empathy_lib.config import BaseModelConfig, GenerationConfig, GRPOStageConfig, RewardConfig, SFTStageConfig
 from empathy_lib.empathy_qa.schema import Answer
 from empathy_lib.errors import UserError
-from empathy_lib.prompts import training_texts
 
 MODEL = BaseModelConfig(max_length=400)
-
-
-@pytest.fixture(scope="module")
-def base(hub_folder, items, tmp_path_factory):
-    config = BaseModelConfig(source=str(hub_folder), trim_min_count=1)
-    return base_models.prepare_base(config, training_texts(items), cache=tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")
@@ -91,20 +85,42 @@ class Kill(TrainerCallback):
             raise KeyboardInterrupt
 
 
-def test_killed_sft_resumes_to_the_same_weights(base, pairs, tmp_path, monkeypatch):
+def run_sft(base, items, pairs, folder):
     config = SFTStageConfig(batch_size=2, max_steps=7, learning_rate=1e-3, checkpoint_steps=2)
-    sft.train_sft(base, pairs, pairs[:2], tmp_path / "whole", config, MODEL, seed=1)
+    return sft.train_sft(base, pairs, pairs[:2], folder, config, MODEL, seed=1)
+
+
+def run_reward(base, items, pairs, folder):
+    config = RewardConfig(max_triplets=12, batch_size=4, max_steps=7, learning_rate=1e-3, checkpoint_steps=2)
+    drawn = triplets.build_triplets(items, config, np.random.default_rng(0))
+    return reward_model.train_reward(base, drawn, drawn[:4], folder, config, seed=1)
+
+
+def run_grpo(base, items, pairs, folder):
+    config = GRPOStageConfig(max_steps=7, prompts_per_step=2, num_generations=2, micro_batch=2, learning_rate=1e-3, checkpoint_steps=2)
+    reward = grpo.AnswerReward(FakeJudge(), "smooth")
+    return grpo.train_grpo(base, items, reward, folder, config, GenerationConfig(max_new_tokens=8), seed=1)
+
+
+@pytest.mark.parametrize(
+    ("stage", "run", "result"), [(sft, run_sft, "policy"), (reward_model, run_reward, "encoder"), (grpo, run_grpo, "policy")]
+)
+def test_killed_training_resumes_to_the_same_weights(base, items, pairs, tmp_path, monkeypatch, stage, run, result):
+    run(base, items, pairs, tmp_path / "whole")
 
     class Killed(training.JsonlLog, Kill):
         pass
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(sft, "JsonlLog", Killed)
-        sft.train_sft(base, pairs, pairs[:2], tmp_path / "killed", config, MODEL, seed=1)
+        patch.setattr(stage, "JsonlLog", Killed)
+        run(base, items, pairs, tmp_path / "killed")
     assert training.last_checkpoint(tmp_path / "killed/checkpoints").endswith("checkpoint-4")
-    log = sft.train_sft(base, pairs, pairs[:2], tmp_path / "killed", config, MODEL, seed=1)
-    first, second = weights(tmp_path / "whole/policy"), weights(tmp_path / "killed/policy")
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    log = run(base, items, pairs, tmp_path / "killed")
+    files = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole" / result).rglob("*.safetensors"))
+    assert files
+    for name in files:
+        first, second = load_file(tmp_path / "whole" / name), load_file(tmp_path / "killed" / name)
+        assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
     steps = [r["step"] for r in log if "loss" in r]
     assert steps == sorted(set(steps))
 
@@ -118,6 +134,15 @@ def test_half_written_checkpoint_is_passed_over(tmp_path):
             (folder / "trainer_state.json").write_text("{}")
     assert training.last_checkpoint(tmp_path).endswith("checkpoint-2")
     assert training.last_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_groups_of_parameters_have_their_own_rate():
+    slow, fast = (torch.nn.Parameter(torch.zeros(4, dtype=torch.bfloat16)) for _ in range(2))
+    optimizer = training.MasterAdamW([{"params": [slow]}, {"params": [fast], "lr": 1e-2}], lr=1e-3)
+    for weight in (slow, fast):
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    assert slow[0].item() == pytest.approx(-1e-3, rel=1e-2) and fast[0].item() == pytest.approx(-1e-2, rel=1e-2)
 
 
 def test_master_weights_keep_updates_that_bf16_would_round_away():
@@ -143,7 +168,7 @@ def test_reward_model_learns_and_marks_the_sides(base, items, tmp_path, rng):
     judge = reward_model.RewardModel(reward_model.load_encoder(tmp_path / "encoder", config.max_length), 0.5)
     post = items[0].question
     copied, empty = judge.score([post, post], [post, " "])
-    assert copied < 0.999  # a copy is not its own best answer: the two sides are read with different marks
+    assert copied < 0.99  # a copy is not its own best answer: answers pass a layer of their own
     assert empty == -1
     table = reward_model.ranking_summary(reward_model.score_pairs(judge, triplets.evaluation_pairs(items, items, rng)))
     assert set(table.index) == {*triplets.NEGATIVE_KINDS, "all"}
