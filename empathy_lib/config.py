@@ -117,6 +117,7 @@ class GRPOStageConfig(_Config):
 
 class MetricsConfig(_Config):
     max_questions: int = Field(100, ge=1, description="held-out questions each system answers")
+    samples: int = Field(4, ge=1, description="completions a question that notebook 04 averages when it compares GRPO with SFT")
     few_shot_examples: int = Field(2, ge=1)
     segment: Literal["word", "char"] = Field("word", description="jieba words, or characters")
     bootstrap: int = Field(1000, ge=10, description="resamples for the 95 % intervals")

@@ -56,20 +56,26 @@ def _policy_folder(run: Run, system: str) -> Path:
     return run.path / _POLICY[system]
 
 
-def complete(run: Run, system: str, items: list[Item], *, greedy: bool = False) -> list[str]:
+def completions_stage(system: str, *, greedy: bool = False, sample: int = 1) -> str:
+    """Name of the stage that holds a system's completions."""
+    return f"completions/{system}{'_greedy' if greedy else ''}{f'_sample{sample}' if sample > 1 else ''}"
+
+
+def complete(run: Run, system: str, items: list[Item], *, greedy: bool = False, sample: int = 1) -> list[str]:
     """One completion per item, generated once per run and cached under ``completions/``.
 
     Args:
         system: one of :data:`SYSTEMS`.
         items: questions to answer; their order is kept.
         greedy: greedy decoding instead of the profile's sampling (a separate cache).
+        sample: 1, or 2, 3, … for further completions of the same questions, each drawn with a seed of its own.
 
     Raises:
         UserError: no such system, or its stage is not finished.
     """
     if system not in SYSTEMS:
         raise UserError(f"no system '{system}'; use one of {', '.join(SYSTEMS)}")
-    name = f"completions/{system}{'_greedy' if greedy else ''}"
+    name = completions_stage(system, greedy=greedy, sample=sample)
     request = {
         "generation": run.profile.generation.model_dump(),  # batch_size too: every batch has a seed of its own
         "base": base_request(run.profile.base_model),
@@ -78,11 +84,11 @@ def complete(run: Run, system: str, items: list[Item], *, greedy: bool = False) 
     }
     with run.build(name, request, [_STAGE[system]]) as stage:
         if not stage.reused:
-            _fill(run, system, items, stage.path / "completions.jsonl", greedy=greedy)
+            _fill(run, system, items, stage.path / "completions.jsonl", name, greedy=greedy)
     return [_STOPS.split(text)[0].strip() for text in _read(run.stage(name) / "completions.jsonl").values()]
 
 
-def _fill(run: Run, system: str, items: list[Item], path: Path, *, greedy: bool) -> None:
+def _fill(run: Run, system: str, items: list[Item], path: Path, purpose: str, *, greedy: bool) -> None:
     """Generate what ``path`` does not hold yet; each batch has a seed of its own, so a resumed file equals an unbroken one."""
     if system == "bm25":
         retriever = Bm25Retriever(load_splits(run.stage("01_dataset"))["train"])
@@ -100,7 +106,7 @@ def _fill(run: Run, system: str, items: list[Item], path: Path, *, greedy: bool)
     build = prompt_of.get(system, lambda q: coe_prompt(tokenizer, q))
     for start in range(done, len(items), size):
         batch = items[start : start + size]
-        seed = int(generator(run.profile.seed, f"completions/{system}/{start}").integers(2**31))
+        seed = int(generator(run.profile.seed, f"{purpose}/{start}").integers(2**31))
         texts = generate(model, tokenizer, [build(i.question) for i in batch], run.profile.generation, seed, greedy=greedy)
         _append(path, [i.id for i in batch], texts)
 

@@ -55,6 +55,13 @@ def test_killed_generation_resumes_with_the_same_result(run, monkeypatch):
     assert systems.complete(other, "base", items) == whole
 
 
+def test_further_samples_differ_and_are_cached_apart(run):
+    items = systems.held_out(run)
+    first, second = (systems.complete(run, "base", items, sample=n) for n in (1, 2))
+    assert first != second and systems.complete(run, "base", items, sample=2) == second
+    assert (run.path / "completions/base_sample2/manifest.json").is_file()
+
+
 def test_bm25_and_unknown_system(run):
     items = systems.held_out(run)
     assert all(text for text in systems.complete(run, "bm25", items))
