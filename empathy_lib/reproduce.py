@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from traitlets.config import Config
 
+from empathy_lib import wheel
 from empathy_lib.artefacts import NOTEBOOKS, ROOT, Run
 from empathy_lib.config import SYNTHETIC, WHEEL, load_profile, parse_assignments
 from empathy_lib.empathy_qa.sources import read_source, source_path
@@ -122,7 +123,9 @@ def check(request: Request, notebooks: Sequence[Path] | None = None) -> Plan:
             read_source(profile.dataset, profile.seed)
         except OSError as error:
             raise UserError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from error
-    if profile.base_model.source != WHEEL:
+    if profile.base_model.source == WHEEL:
+        wheel.parts()
+    else:
         overrides["base_model.source"] = _base_model(profile.base_model.source)
     if profile.human_eval.ratings:
         ratings = Path(profile.human_eval.ratings).expanduser().resolve()

@@ -21,9 +21,10 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from transformers import PrinterCallback
 
 from empathy_lib.artefacts import Run, read_json, write_json
-from empathy_lib.base_models import attention_name, copy_licence, device
+from empathy_lib.base_models import attention_name, device
 from empathy_lib.config import RewardConfig
 from empathy_lib.training import JsonlLog, MasterAdamW, last_checkpoint, read_log, trainer_arguments
+from empathy_lib.wheel import copy_licence
 
 # One encoder reads both sides; each text is marked with its side, and answers pass a linear layer of their own (see load_encoder).
 PROMPTS = {"query": "求助帖：", "document": "回复："}

@@ -14,13 +14,14 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from empathy_lib.base_models import copy_licence, load_policy
+from empathy_lib.base_models import load_policy
 from empathy_lib.coe import render
 from empathy_lib.config import BaseModelConfig, SFTStageConfig
 from empathy_lib.empathy_qa.schema import Item
 from empathy_lib.errors import UserError
 from empathy_lib.prompts import coe_prompt, plain_prompt
 from empathy_lib.training import JsonlLog, MasterAdamW, last_checkpoint, read_log, save_policy, trainer_arguments, with_lora
+from empathy_lib.wheel import copy_licence
 
 
 def sft_pairs(items: list[Item], tokenizer: PreTrainedTokenizerBase, limit: int, rng: np.random.Generator, *, coe: bool) -> list[dict]:

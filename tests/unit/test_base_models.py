@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from empathy_lib import base_models
+from empathy_lib import base_models, wheel
 from empathy_lib.config import BaseModelConfig, GenerationConfig
 from empathy_lib.errors import UserError
 from empathy_lib.prompts import coe_prompt, training_texts
@@ -83,18 +83,18 @@ def test_missing_wheel_names_the_package(monkeypatch):
     def absent(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(base_models.importlib.metadata, "distribution", absent)
+    monkeypatch.setattr(importlib.metadata, "distribution", absent)
     with pytest.raises(UserError, match=r"part1 is not installed; remedy: pip install"):
-        base_models.wheel_parts()
+        wheel.parts()
 
 
 def test_wrong_hash_is_refused_and_leaves_nothing(monkeypatch, tmp_path):
     part = tmp_path / "x.part00"
     part.write_bytes(b"tampered")
-    monkeypatch.setattr(base_models, "wheel_parts", lambda: [part])
+    monkeypatch.setattr(wheel, "parts", lambda: [part])
     with pytest.raises(UserError, match=r"SHA-256 is .* expected a5fd3b62"):
-        base_models.assemble_gguf(tmp_path)
-    assert not (tmp_path / base_models.GGUF_NAME).exists()
+        wheel.assemble_gguf(tmp_path)
+    assert not (tmp_path / wheel.GGUF_NAME).exists()
 
 
 def test_generation_is_seeded_and_keeps_order(base, items):
