@@ -1,5 +1,6 @@
 """The driver on throw-away notebooks in a folder with a space and Chinese characters: progress, failures, resuming, kills."""
 
+import importlib.metadata
 import io
 import json
 import os
@@ -197,6 +198,15 @@ def test_bad_requests_are_refused_before_a_kernel_starts(tmp_path: Path, request
         driver.check(driver.Request(**{"profile": "smoke", "run_dir": str(tmp_path / "run"), **request_fields}), notebooks)
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_wheel_is_refused_before_a_kernel_starts(folder: Path, monkeypatch):
+    def absent(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="is not installed; remedy: pip install"):
+        patch.setattr(importlib.metadata, "distribution", absent)
+        plan(folder, [notebook(folder / "01_x.ipynb")], last="01")
 
 
 @pytest.mark.parametrize(
