@@ -75,6 +75,29 @@ def _number(text: str) -> str:
 
 
 @app.command()
+def dataset(
+    out: Annotated[str, typer.Option(metavar="DIR", help="Folder to write; made anew, or reused if it holds the same dataset.")],
+    data: Annotated[str | None, typer.Option(metavar="PATH|hf:ID", help="A file, a folder, 'hf:owner/name', or 'synthetic'.")] = None,
+    layout: Annotated[str | None, typer.Option("--format", metavar="F", help="Layout; by default told from the content.")] = None,
+    profile: Annotated[str, typer.Option(metavar="NAME", help=f"One of {', '.join(PROFILES)}.")] = "laptop",
+    assignments: _Set = None,
+) -> None:
+    """Turn a counselling corpus into a CoE-annotated, leak-free dataset: splits, card, rejected.jsonl and report.json."""
+    from empathy_lib.empathy_qa import build
+
+    overrides = parse_assignments(assignments or [])
+    overrides |= {key: value for key, value in (("dataset.data", data), ("dataset.format", layout)) if value}
+    loaded = load_profile(profile, overrides)
+    folder, reused = build.build_folder(loaded, out)
+    report = build.read_report(folder)
+    print(f"{'reused' if reused else 'wrote'} {folder}")
+    for key in ("read", "kept", "rejected", "removed", "questions", "answers", "leakage_pairs"):
+        print(f"{key:14}{report[key]:>9,}")
+    if report["rejected"]:
+        print(f"what was rejected, and why: {folder / 'rejected.jsonl'}")
+
+
+@app.command()
 def profile(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(PROFILES)}.")],
     assignments: _Set = None,

@@ -41,7 +41,16 @@ class BaseModelConfig(_Config):
 
 
 class DatasetConfig(_Config):
-    data: str = Field(SYNTHETIC, description="'synthetic', or a path: PsyQA JSON, SMILE folder, JSONL of our schema")
+    data: str = Field(
+        SYNTHETIC, description="'synthetic', the path of a file or folder, or 'hf:' and a hub id; layouts: README, 'Bring your own'"
+    )
+    format: Literal["auto", "schema", "psyqa", "row", "smile", "cpsycoun", "emollm", "messages", "efaqa"] = Field(
+        "auto", description="layout of the data; auto: told from each record's shape"
+    )
+    dialogue_turns: Literal["auto", "first", "joined"] = Field(
+        "auto", description="item of a dialogue: first post and first reply, or posts joined up to the first full reply; auto: by layout"
+    )
+    max_rejected_share: float = Field(0.1, ge=0, le=1, description="a source of which a larger share of answers cannot be read is refused")
     annotator: Literal["gold", "rules"] = Field(
         "gold", description="where the CoE comes from; real data has no gold and falls back to rules"
     )

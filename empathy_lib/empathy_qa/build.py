@@ -5,21 +5,22 @@ Knows: the order of the steps and the files of a dataset folder. Does not know: 
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from empathy_lib.artefacts import generator, write_json
+from empathy_lib.artefacts import MANIFEST, Run, generator, peak_gib, read_json, write_json
 from empathy_lib.coe import LAYERS
-from empathy_lib.config import SYNTHETIC, DatasetConfig
+from empathy_lib.config import SYNTHETIC, DatasetConfig, Profile
 from empathy_lib.empathy_qa.annotate import annotate, resolve_annotator, speaks_of_self_harm
 from empathy_lib.empathy_qa.card import write_card
 from empathy_lib.empathy_qa.cleaning import NOISE_KINDS, Funnel, clean, planted_noise_report, visible_length
 from empathy_lib.empathy_qa.schema import Item, read_jsonl, write_jsonl
-from empathy_lib.empathy_qa.sources import read_source
-from empathy_lib.empathy_qa.split import SPLITS, assert_no_leakage, split
+from empathy_lib.empathy_qa.sources import Reading, read_source, source_digest
+from empathy_lib.empathy_qa.split import SPLITS, assert_no_leakage, leakage, split
 from empathy_lib.errors import UserError
 from empathy_lib.statistics import wilson_share
 
@@ -27,8 +28,9 @@ from empathy_lib.statistics import wilson_share
 def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, Any]:
     """Read or generate, clean, annotate, split, check for leaks, and write the dataset folder.
 
-    Writes ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``, ``statistics.json``, ``funnel.csv`` and the card
-    ``README.md``. The same config, seed and source give the same bytes.
+    Writes ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``, ``rejected.jsonl``, ``statistics.json``, ``funnel.csv``,
+    ``report.json`` (see :func:`report`) and the card ``README.md``. The same config, seed and source give the same bytes, but for
+    minutes and memory in the report.
 
     Returns:
         What ``statistics.json`` holds; see :func:`statistics`.
@@ -38,7 +40,9 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, A
         LeakageError: two splits share a question or an answer (would be a bug of ours).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    raw = read_source(config, seed)
+    reading = read_source(config, seed)
+    write_jsonl(reading.rejected, folder / "rejected.jsonl")
+    raw, started = reading.items, time.monotonic()
     cleaned, funnel = clean(raw, config)
     items = annotate(cleaned, resolve_annotator(cleaned, config.annotator))
     splits = split(items, config, generator(seed, "split"))
@@ -49,7 +53,56 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, A
     write_json(folder / "statistics.json", figures)
     funnel.frame().to_csv(folder / "funnel.csv", index=False)
     write_card(folder, figures, config, seed)
+    write_json(folder / "report.json", report(reading, funnel, figures, splits, config, (time.monotonic() - started) / 60))
     return figures
+
+
+def build_folder(profile: Profile, out: str) -> tuple[Path, bool]:
+    """The dataset of a profile in a folder of its own, for use without the notebooks; ``(folder, whether it was reused)``.
+
+    Raises:
+        UserError: the folder holds something else, or the source is at fault.
+    """
+    folder = Path(out).expanduser().resolve()
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file()):
+        raise UserError(f"--out {out}: is there and holds no dataset of ours; give a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    request = {**profile.dataset.model_dump(), "source_digest": source_digest(profile.dataset)}
+    with Run(profile, folder.parent).build(folder.name, request) as stage:
+        if not stage.reused:
+            build_dataset(profile.dataset, profile.seed, stage.path)
+    return folder, stage.reused
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """What :func:`report` said of a dataset folder."""
+    return read_json(folder / "report.json")
+
+
+def report(
+    reading: Reading, funnel: Funnel, figures: dict[str, Any], splits: dict[str, list[Item]], config: DatasetConfig, minutes: float
+) -> dict[str, Any]:
+    """Where every answer went: ``read`` = ``kept`` + ``rejected`` + ``removed``, all counted in answers, and what came out.
+
+    Raises:
+        AssertionError: an answer is unaccounted for (would be a bug of ours).
+    """
+    by_rule = {row["rule"]: int(row["answers_removed"]) for row in funnel.rows}
+    by_rule |= {"beyond dataset.questions": reading.left_out}
+    counts = {"read": reading.read, "kept": figures["answers"], "rejected": reading.lost, "removed": sum(by_rule.values())}
+    if counts["read"] != counts["kept"] + counts["rejected"] + counts["removed"]:
+        raise AssertionError(f"answers are unaccounted for: {counts}")
+    return {
+        **counts,
+        "removed_by_rule": by_rule,
+        "rejected_by_reason": dict(Counter(f"{rejection.field}: {rejection.reason}" for rejection in reading.rejected).most_common(20)),
+        "layouts": dict(reading.layouts),
+        **{key: figures[key] for key in ("questions", "answers", "topics", "subtopics")},
+        "duplicates": len(funnel.merged),
+        "leakage_pairs": len(leakage(splits, config.near_duplicate_jaccard)),
+        "construction_minutes": minutes,
+        "peak_gib": peak_gib(),
+    }
 
 
 def load_splits(folder: Path) -> dict[str, list[Item]]:

@@ -68,8 +68,8 @@ class Item(BaseModel):
         return [answer.text for answer in self.answers]
 
 
-def write_jsonl(items: Iterable[Item], path: Path) -> int:
-    """Write one item a line (UTF-8); return how many."""
+def write_jsonl(items: Iterable[BaseModel], path: Path) -> int:
+    """Write one item (or other record) a line (UTF-8); return how many."""
     count = 0
     with Path(path).open("w", encoding="utf-8") as handle:
         for item in items:

@@ -1,55 +1,74 @@
-"""Where items come from: the synthesis, or a file of the user in one of three layouts.
+"""Where items come from: the synthesis, or the user's file, folder or hub dataset in a public layout.
 
-Knows: how each layout is told from its content and turned into items. Does not know: cleaning, annotation, splits.
+Knows: how files become records one at a time, how a record becomes an item or a rejection, when too much is rejected.
+Does not know: what a layout looks like (``layouts``), cleaning, annotation, splits.
 
-Layouts:
-    PsyQA: a JSON list of ``{question, description, keywords, answers: [{answer_text}]}``; the post is question and
-        description, the first two keywords are topic and sub-topic.
-    SMILE / MeChat: a folder of JSON dialogues (or one), each a list of ``{role: client|counselor, content}``. The first post
-        and the first reply make one item; turns of the same role that follow each other are one turn, a counselor's
-        greeting before the first post is left out, what comes later is not used.
-    JSONL: one :class:`~empathy_lib.empathy_qa.schema.Item` a line.
+A record that cannot be read is rejected with file, place, field and reason, and the others go through; every answer read is either
+kept or rejected. Files are streamed: one record is in memory at a time beside the items that are kept.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from itertools import groupby
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError
 
 from empathy_lib.artefacts import ROOT, file_digest, generator
 from empathy_lib.config import SYNTHETIC, DatasetConfig
-from empathy_lib.empathy_qa.schema import Answer, Item, describe, read_jsonl
+from empathy_lib.empathy_qa.layouts import LAYOUTS, BadRecord, Draft, Layout, layout_of
+from empathy_lib.empathy_qa.records import HUB, Record, hub_records, path_records
+from empathy_lib.empathy_qa.schema import Answer, Item
 from empathy_lib.errors import UserError
 
-_LAYOUTS = "PsyQA (JSON list), SMILE (folder of JSON dialogues) or JSONL of the project's own schema; see the README, 'Bring your own'"
+_EXPECTED = f"one of the layouts {', '.join(layout.title for layout in LAYOUTS.values())}; see the README, 'Bring your own'"
+# What UTF-8 read as Latin-1 or GBK leaves behind; U+FFFD marks bytes that were no text at all.
+_MOJIBAKE = re.compile("\ufffd|锟斤拷|烫烫烫|(?:[ÃÂäåæçèé][\u0080-\u00bf]){2}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class _PsyAnswer(BaseModel):
-    answer_text: str
+class Rejected(BaseModel):
+    """One line of ``rejected.jsonl``. ``line`` is a line of the file, ``record`` a count from 1; ``answers`` is how many were lost."""
+
+    file: str
+    line: int | None = None
+    record: int | None = None
+    field: str
+    reason: str
+    answers: int = 1
+
+    def __str__(self) -> str:
+        place = f", line {self.line}" if self.line else f", record {self.record}" if self.record else ""
+        return f"{self.file}{place}: field '{self.field}' {self.reason}"
 
 
-class _PsyQuestion(BaseModel):
-    question: str
-    description: str = ""
-    keywords: str | list[str] = ""
-    answers: list[_PsyAnswer]
+@dataclass
+class Reading:
+    """Everything a source held: items, rejections, and how many records each layout had."""
 
-    @field_validator("question")
-    @classmethod
-    def _has_text(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("is empty; give the post's text or remove the record")
-        return value
+    items: list[Item] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    layouts: Counter[str] = field(default_factory=Counter)
+    left_out: int = 0  # answers of items beyond ``dataset.questions``
 
+    @property
+    def kept(self) -> int:
+        """Answers of the items."""
+        return sum(len(item.answers) for item in self.items)
 
-class _Turn(BaseModel):
-    role: Literal["client", "counselor"]
-    content: str
+    @property
+    def read(self) -> int:
+        """All answers that the source held."""
+        return self.kept + self.lost + self.left_out
+
+    @property
+    def lost(self) -> int:
+        """Answers rejected; a record whose answers cannot be counted is one."""
+        return sum(rejection.answers for rejection in self.rejected)
 
 
 def source_path(config: DatasetConfig) -> Path:
@@ -62,112 +81,162 @@ def source_path(config: DatasetConfig) -> Path:
     for path in (given, ROOT / given):
         if path.exists():
             return path
-    raise UserError(f"{config.data}: no such file or folder (field dataset.data); give 'synthetic' or the path of {_LAYOUTS}")
+    raise UserError(
+        f"{config.data}: no such file or folder (field dataset.data); give 'synthetic', '{HUB}owner/name', or the path of {_EXPECTED}"
+    )
 
 
 def source_digest(config: DatasetConfig) -> str:
-    """SHA-256 over what the items come from: the user's file or folder, or the texts of ``data/synthesis/``."""
+    """SHA-256 over what the items come from: the user's file or folder, or the texts of ``data/synthesis/``; a hub id is its own."""
+    if config.data.startswith(HUB):
+        return config.data
     return file_digest(ROOT / "data" / "synthesis" if config.data == SYNTHETIC else source_path(config))
 
 
-def read_source(config: DatasetConfig, seed: int) -> list[Item]:
+def read_source(config: DatasetConfig, seed: int) -> Reading:
     """Read, or generate, the raw items: uncleaned, and without a CoE unless the source itself carries one.
 
     Of a real source at most ``config.questions`` items are taken: a seeded sample in the source's own order.
 
     Raises:
-        UserError: the path, its layout or a record is at fault; one line with file, line or record, field and remedy.
+        UserError: the path is at fault, nothing could be read, or more than ``config.max_rejected_share`` of the answers is rejected.
     """
     if config.data == SYNTHETIC:
         from empathy_lib.empathy_qa.synthesis import generate  # not needed, and not loaded, for the user's own data
 
-        return generate(config, seed)
-    path = source_path(config)
-    items = _read_folder(path) if path.is_dir() else _read_file(path)
-    if len(items) > config.questions:
-        chosen = generator(seed, "sources").choice(len(items), size=config.questions, replace=False)
-        items = [items[i] for i in sorted(chosen)]
-    return items
-
-
-def _read_folder(path: Path) -> list[Item]:
-    files = sorted(path.glob("*.json"))
-    if not files:
-        raise UserError(f"{path}: the folder holds no .json file; give the folder of SMILE dialogues, or a file of another layout")
-    return [_dialogue(_load_json(file), file, f"smile:{path.resolve().name}") for file in files]
-
-
-def _read_file(path: Path) -> list[Item]:
-    if path.suffix == ".jsonl":
-        items = _own_items(path)
-    elif path.suffix == ".json":
-        content = _load_json(path)
-        if not isinstance(content, list) or not content or not isinstance(content[0], dict):
-            raise UserError(f"{path}: holds no list of objects; expected {_LAYOUTS}")
-        if "role" in content[0]:
-            items = [_dialogue(content, path, f"smile:{path.name}")]
-        elif "question" in content[0] or "answers" in content[0]:
-            items = [_psyqa(record, path, number) for number, record in enumerate(content, 1)]
-        else:
-            fields = ", ".join(map(str, list(content[0])[:5])) or "none"
-            raise UserError(f"{path}, record 1: unknown layout with fields {fields}; expected {_LAYOUTS}")
+        return Reading(generate(config, seed))
+    if config.data.startswith(HUB):
+        name, records = config.data.removeprefix(HUB), hub_records(config.data.removeprefix(HUB))
     else:
-        raise UserError(f"{path}: unknown file type '{path.suffix}'; use .json or .jsonl: {_LAYOUTS}")
-    return items
+        path = source_path(config)
+        name, records = path.resolve().name, path_records(path)
+    reading = read_records(records, name, config)
+    if not reading.items and not reading.rejected:
+        raise UserError(f"{config.data}: the file is empty; expected {_EXPECTED}")
+    share = reading.lost / max(1, reading.lost + reading.kept)
+    if not reading.items or share > config.max_rejected_share:
+        raise UserError(_too_many(config, reading, share))
+    if len(reading.items) > config.questions:
+        chosen = generator(seed, "sources").choice(len(reading.items), size=config.questions, replace=False)
+        everything = reading.kept
+        reading.items = [reading.items[i] for i in sorted(chosen)]
+        reading.left_out = everything - reading.kept
+    return reading
 
 
-def _load_json(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}; convert it, e.g. with: iconv -f GB18030 -t UTF-8") from error
-    if not text.strip():
-        raise UserError(f"{path}: the file is empty; expected {_LAYOUTS}")
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}); repair or remove the file") from error
+def _too_many(config: DatasetConfig, reading: Reading, share: float) -> str:
+    reasons = Counter(f"field '{rejection.field}' {rejection.reason}" for rejection in reading.rejected)
+    others = f" ({len(reasons) - 1} other reason(s))" if len(reasons) > 1 else ""
+    answers = f"{reading.lost} of {reading.lost + reading.kept} answers ({share:.0%})"
+    return (
+        f"{reading.rejected[0]}{others}; {answers} would be rejected, more than "
+        f"dataset.max_rejected_share={config.max_rejected_share}; mend the source, name its layout with dataset.format, or raise the share"
+    )
 
 
-def _own_items(path: Path) -> list[Item]:
-    items = read_jsonl(path)
-    if not items:
-        raise UserError(f"{path}: the file is empty; expected one JSON object a line")
-    seen: dict[str, int] = {}
-    for number, item in enumerate(items, 1):
-        if item.id in seen:
-            raise UserError(f"{path}, record {number}: field 'id': '{item.id}' is record {seen[item.id]}'s; give every item its own id")
-        seen[item.id] = number
-    return [item.model_copy(update={"source": f"jsonl:{path.name}"}) for item in items]
-
-
-def _psyqa(record: Any, path: Path, number: int) -> Item:
-    try:
-        parsed = _PsyQuestion.model_validate(record)
-    except ValidationError as error:
-        raise UserError(f"{path}, record {number}: {describe(error)}; PsyQA has question, description, keywords, answers") from error
-    words = re.split(r"[,，、;；\s]+", parsed.keywords) if isinstance(parsed.keywords, str) else parsed.keywords
-    topic, subtopic = ([word.strip() for word in words if word.strip()] + ["", ""])[:2]
-    post = "\n".join(part.strip() for part in (parsed.question, parsed.description) if part.strip())
-    answers = [Answer(text=answer.answer_text) for answer in parsed.answers]
-    return Item(id=f"psyqa-{number:06d}", question=post, topic=topic, subtopic=subtopic, answers=answers, source=f"psyqa:{path.name}")
-
-
-def _dialogue(content: Any, path: Path, source: str) -> Item:
-    if not isinstance(content, list) or not content:
-        raise UserError(f"{path}: holds no list of turns; a SMILE dialogue is [{{role, content}}, …]")
-    turns = []
-    for number, record in enumerate(content, 1):
+def read_records(records: Iterable[Record], name: str, config: DatasetConfig) -> Reading:
+    """Turn records into items; ``name`` becomes part of ``Item.source``."""
+    reading, seen = Reading(), {}
+    for record in records:
         try:
-            turns.append(_Turn.model_validate(record))
-        except ValidationError as error:
-            raise UserError(
-                f"{path}, record {number}: {describe(error)}; a SMILE turn has role (client or counselor) and content"
-            ) from error
-    merged = [(role, "\n".join(t.content.strip() for t in group).strip()) for role, group in groupby(turns, key=lambda turn: turn.role)]
-    start = 0 if merged[0][0] == "client" else 1
-    post = merged[start][1] if len(merged) > start else ""
-    if not post:
-        raise UserError(f"{path}: field 'content' of the first client turn is empty or missing; give the post's text or remove the file")
-    replies = [Answer(text=text) for _, text in merged[start + 1 : start + 2]]
-    return Item(id=f"smile-{path.stem}", question=post, answers=replies, source=source)
+            if record.fault:
+                raise record.fault
+            layout = LAYOUTS[config.format] if config.format != "auto" else layout_of(record.value)
+            if layout is None:
+                raise BadRecord(
+                    "record", f"has an unknown layout ({_shape(record.value)}); expected {_EXPECTED}", _answers_in(record.value)
+                )
+            item, faults = _item(record, layout, name, config)
+            if item.id in seen:
+                raise BadRecord("id", f"'{item.id}' is that of {seen[item.id]}; give every item its own", len(item.answers))
+        except BadRecord as fault:
+            reading.rejected.append(_rejected(record, fault))
+            continue
+        seen[item.id] = f"line {record.line}" if record.line else f"record {record.number}" if record.number else record.file.name
+        reading.layouts[layout.name] += 1
+        reading.items.append(item)
+        reading.rejected += [_rejected(record, fault) for fault in faults]
+    return reading
+
+
+def _rejected(record: Record, fault: BadRecord) -> Rejected:
+    place = {"file": str(record.file), "line": record.line, "record": record.number}
+    return Rejected(**place, field=fault.field, reason=str(fault), answers=fault.answers)
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"an object with fields {', '.join(map(str, list(value)[:5])) or 'none'}"
+    return f"a {type(value).__name__}"
+
+
+def _answers_in(value: Any) -> int:
+    answers = value.get("answers") if isinstance(value, dict) else None
+    return max(1, len(answers)) if isinstance(answers, list) else 1
+
+
+def _item(record: Record, layout: Layout, name: str, config: DatasetConfig) -> tuple[Item, list[BadRecord]]:
+    """The record's item, and a fault for each of its answers that cannot be used."""
+    count = _answers_in(record.value)
+    if not layout.fits(record.value):
+        raise BadRecord("record", f"does not look like {layout.title} ({_shape(record.value)})", count)
+    source = f"{layout.name}:{name}"
+    if layout.name == "schema":
+        return _own_item(record.value, count, source), []
+    try:
+        rule = layout.turns if config.dialogue_turns == "auto" else config.dialogue_turns
+        draft = layout.draft(record.value, rule, config.min_answer_chars)
+    except BadRecord as fault:
+        raise BadRecord(fault.field, str(fault), count) from fault
+    try:
+        question = checked_text(draft.question, draft.question_field)
+    except BadRecord as fault:
+        raise BadRecord(fault.field, str(fault), len(draft.answers)) from fault
+    answers, faults = [], []
+    for where, value in draft.answers:
+        try:
+            answers.append(Answer(text=checked_text(value, where, may_be_empty=True)))
+        except BadRecord as fault:
+            faults.append(fault)
+    return Item(
+        id=_identity(record, layout, draft), question=question, topic=draft.topic, subtopic=draft.subtopic, answers=answers, source=source
+    ), faults
+
+
+def _identity(record: Record, layout: Layout, draft: Draft) -> str:
+    if draft.id:
+        return draft.id
+    place = record.line or record.number
+    return f"{layout.name}-{place:06d}" if place else f"{layout.name}-{record.file.stem}"
+
+
+def _own_item(value: Any, count: int, source: str) -> Item:
+    try:
+        item = Item.model_validate(value)
+        for where, text in (("question", item.question), *((f"answers.{i}.text", a.text) for i, a in enumerate(item.answers))):
+            checked_text(text, where, may_be_empty=True)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        field_name = ".".join(map(str, fault["loc"])) or "record"
+        raise BadRecord(field_name, fault["msg"].removeprefix("Value error, "), count) from error
+    except BadRecord as fault:
+        raise BadRecord(fault.field, str(fault), count) from fault
+    return item.model_copy(update={"source": source})
+
+
+def checked_text(value: Any, where: str, *, may_be_empty: bool = False) -> str:
+    """``value`` if it is text that can be used.
+
+    Raises:
+        BadRecord: no text, empty, lone surrogates (text that cannot be written as UTF-8), or the traces of a wrong encoding.
+    """
+    if not isinstance(value, str):
+        raise BadRecord(where, f"must be text, not {type(value).__name__}")
+    if not value.strip() and not may_be_empty:
+        raise BadRecord(where, "is empty; give the post's text or remove the record")
+    if _SURROGATE.search(value):
+        raise BadRecord(where, "holds a lone surrogate, which is half a character; mend the text")
+    if "\x00" in value or (broken := _MOJIBAKE.search(value)):
+        trace = "\\x00" if "\x00" in value else broken.group(0)
+        raise BadRecord(where, f"was read in a wrong encoding (it holds {trace!r}); convert the file from its own, e.g. with iconv")
+    return value

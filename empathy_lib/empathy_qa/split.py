@@ -94,14 +94,22 @@ def split(items: list[Item], config: DatasetConfig, rng: np.random.Generator) ->
     return {name: [items[i] for i in sorted(chain.from_iterable(dealt[name]))] for name in SPLITS}
 
 
+def leakage(splits: dict[str, list[Item]], threshold: float) -> list[str]:
+    """Pairs of items in different splits that share a question, a near-duplicate of one (5-gram Jaccard >= ``threshold``) or an answer."""
+    items = [item for members in splits.values() for item in members]
+    home = [name for name, members in splits.items() for _ in members]
+    return [
+        f"{home[i]}/{items[i].id} and {home[j]}/{items[j].id} share a {why}"
+        for i, j, why in related_pairs(items, threshold)
+        if home[i] != home[j]
+    ]
+
+
 def assert_no_leakage(splits: dict[str, list[Item]], threshold: float) -> None:
-    """Check that no two splits share a question, a near-duplicate of one (5-gram Jaccard >= ``threshold``) or an answer.
+    """Check that there is no :func:`leakage`.
 
     Raises:
         LeakageError: names the first pair of items and what they share.
     """
-    items = [item for members in splits.values() for item in members]
-    home = [name for name, members in splits.items() for _ in members]
-    for i, j, why in related_pairs(items, threshold):
-        if home[i] != home[j]:
-            raise LeakageError(f"{home[i]}/{items[i].id} and {home[j]}/{items[j].id} share a {why}")
+    if pairs := leakage(splits, threshold):
+        raise LeakageError(pairs[0])

@@ -137,6 +137,6 @@ def test_accuracy_against_gold_labels():
 @pytest.mark.skipif(not SMILE.is_dir(), reason="EMPATHY_SMILE names no folder; real dialogues are not part of the repository")
 def test_real_posts_are_grounded():
     rules = default_rules()
-    posts = [i.question for i in read_source(DatasetConfig(data=str(SMILE)), 1)]
+    posts = [i.question for i in read_source(DatasetConfig(data=str(SMILE)), 1).items]
     for post in posts:
         assert all(quote in post and len(quote) <= MAX_QUOTE for quote in quotes(rules.chain(post)))

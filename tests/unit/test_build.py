@@ -7,8 +7,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from empathy_lib.config import DatasetConfig
-from empathy_lib.empathy_qa.build import build_dataset, headline_figures, load_splits
+from empathy_lib.config import DatasetConfig, load_profile
+from empathy_lib.empathy_qa.build import build_dataset, build_folder, headline_figures, load_splits, read_report
 from empathy_lib.empathy_qa.schema import Item
 from empathy_lib.empathy_qa.split import SPLITS, assert_no_leakage
 from empathy_lib.errors import UserError
@@ -17,7 +17,7 @@ from empathy_lib.plots.style import use_style
 
 matplotlib.use("Agg")
 use_style()
-FILES = {"train.jsonl", "validation.jsonl", "test.jsonl", "statistics.json", "funnel.csv", "README.md"}
+FILES = {"train.jsonl", "validation.jsonl", "test.jsonl", "statistics.json", "funnel.csv", "README.md", "rejected.jsonl", "report.json"}
 SYNTHETIC = DatasetConfig(questions=60)
 
 
@@ -59,6 +59,26 @@ def test_synthetic_writes_all_files_and_reads_back(synthetic):
     assert pd.read_csv(folder / "funnel.csv").columns[0] == "rule"
 
 
+def test_the_report_accounts_for_every_answer(synthetic, real):
+    for folder in (synthetic[0], real[0] / "out"):
+        report = read_report(folder)
+        assert report["read"] == report["kept"] + report["rejected"] + report["removed"] > report["kept"] > 0
+        assert report["removed"] == sum(report["removed_by_rule"].values())
+        assert report["leakage_pairs"] == 0 and report["peak_gib"] > 0 and report["construction_minutes"] > 0
+    assert read_report(real[0] / "out")["layouts"] == {"psyqa": 40}
+
+
+def test_a_folder_of_its_own_is_reused_and_nothing_else_is_overwritten(tmp_path):
+    profile = load_profile("smoke", {"dataset.questions": 40})
+    assert build_folder(profile, str(tmp_path / "数据 set")) == ((tmp_path / "数据 set").resolve(), False)
+    assert build_folder(profile, str(tmp_path / "数据 set"))[1] is True
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(UserError, match="holds no dataset of ours"):
+        build_folder(profile, str(tmp_path / "mine"))
+    assert (tmp_path / "mine" / "thesis.txt").is_file()
+
+
 def test_synthetic_noise_is_found(synthetic):
     _, figures = synthetic
     for kind in ("advertisement", "short", "duplicate"):
@@ -71,7 +91,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(synthetic, tmp_path):
     folder, _ = synthetic
     build_dataset(SYNTHETIC, 1, tmp_path / "again")
     build_dataset(SYNTHETIC, 2, tmp_path / "other")
-    for name in FILES:
+    for name in FILES - {"report.json"}:  # it holds minutes and memory
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
     assert (tmp_path / "other" / "train.jsonl").read_bytes() != (folder / "train.jsonl").read_bytes()
 

@@ -281,7 +281,7 @@ def test_paper_figures_name_their_source():
 
 
 def test_gold_chains_of_synthetic_posts_are_marked_right():
-    synthetic = read_source(DatasetConfig(questions=60), seed=3)
+    synthetic = read_source(DatasetConfig(questions=60), seed=3).items
     chains = [(render(answer.coe, answer.text), item.gold) for item in synthetic for answer in item.answers if answer.coe and item.gold]
     marks = [default_marker().mark(text, label) for text, label in chains]
     assert len(marks) > 60 and all(value == 1.0 for mark in marks for value in mark.values())
