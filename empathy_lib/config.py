@@ -60,6 +60,9 @@ class DatasetConfig(_Config):
     short_answer_rate: float = Field(0.05, ge=0, le=1, description="share of extra answers below min_answer_chars")
     duplicate_rate: float = Field(0.05, ge=0, le=1, description="share of extra questions that repeat another, exactly or nearly")
     min_answer_chars: int = Field(100, ge=0, description="shorter answers are dropped (paper, second-hand: 100)")
+    deidentify: Literal["auto", "on", "off"] = Field(
+        "auto", description="personal data becomes typed placeholders; auto: in real sources, since the synthetic one holds nobody's"
+    )
     near_duplicate_jaccard: float = Field(0.7, gt=0, le=1, description="character 5-gram Jaccard from which two posts are one")
     validation_share: float = Field(0.08, gt=0, lt=1)
     test_share: float = Field(0.12, gt=0, lt=1)

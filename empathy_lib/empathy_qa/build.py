@@ -18,6 +18,7 @@ from empathy_lib.config import SYNTHETIC, DatasetConfig, Profile
 from empathy_lib.empathy_qa.annotate import annotate, resolve_annotator, speaks_of_self_harm
 from empathy_lib.empathy_qa.card import write_card
 from empathy_lib.empathy_qa.cleaning import NOISE_KINDS, Funnel, clean, planted_noise_report, visible_length
+from empathy_lib.empathy_qa.deidentify import TYPES, deidentify_items
 from empathy_lib.empathy_qa.schema import Item, read_jsonl, write_jsonl
 from empathy_lib.empathy_qa.sources import Reading, read_source, source_digest
 from empathy_lib.empathy_qa.split import SPLITS, assert_no_leakage, leakage, split
@@ -26,7 +27,7 @@ from empathy_lib.statistics import wilson_share
 
 
 def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, Any]:
-    """Read or generate, clean, annotate, split, check for leaks, and write the dataset folder.
+    """Read or generate, clean, de-identify, annotate, split, check for leaks, and write the dataset folder.
 
     Writes ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``, ``rejected.jsonl``, ``statistics.json``, ``funnel.csv``,
     ``report.json`` (see :func:`report`) and the card ``README.md``. The same config, seed and source give the same bytes, but for
@@ -44,6 +45,7 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, A
     write_jsonl(reading.rejected, folder / "rejected.jsonl")
     raw, started = reading.items, time.monotonic()
     cleaned, funnel = clean(raw, config)
+    cleaned, found = deidentify_items(cleaned) if deidentifies(config) else (cleaned, Counter())
     items = annotate(cleaned, resolve_annotator(cleaned, config.annotator))
     splits = split(items, config, generator(seed, "split"))
     assert_no_leakage(splits, config.near_duplicate_jaccard)
@@ -53,8 +55,13 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, A
     write_json(folder / "statistics.json", figures)
     funnel.frame().to_csv(folder / "funnel.csv", index=False)
     write_card(folder, figures, config, seed)
-    write_json(folder / "report.json", report(reading, funnel, figures, splits, config, (time.monotonic() - started) / 60))
+    write_json(folder / "report.json", report(reading, funnel, found, figures, splits, config, (time.monotonic() - started) / 60))
     return figures
+
+
+def deidentifies(config: DatasetConfig) -> bool:
+    """Whether this configuration's texts are de-identified (``dataset.deidentify``)."""
+    return config.deidentify == "on" or (config.deidentify == "auto" and config.data != SYNTHETIC)
 
 
 def build_folder(profile: Profile, out: str) -> tuple[Path, bool]:
@@ -80,7 +87,13 @@ def read_report(folder: Path) -> dict[str, Any]:
 
 
 def report(
-    reading: Reading, funnel: Funnel, figures: dict[str, Any], splits: dict[str, list[Item]], config: DatasetConfig, minutes: float
+    reading: Reading,
+    funnel: Funnel,
+    found: Counter[str],
+    figures: dict[str, Any],
+    splits: dict[str, list[Item]],
+    config: DatasetConfig,
+    minutes: float,
 ) -> dict[str, Any]:
     """Where every answer went: ``read`` = ``kept`` + ``rejected`` + ``removed``, all counted in answers, and what came out.
 
@@ -98,6 +111,7 @@ def report(
         "rejected_by_reason": dict(Counter(f"{rejection.field}: {rejection.reason}" for rejection in reading.rejected).most_common(20)),
         "layouts": dict(reading.layouts),
         **{key: figures[key] for key in ("questions", "answers", "topics", "subtopics")},
+        "pii_by_type": {kind: found[kind] for kind in TYPES} if deidentifies(config) else None,
         "duplicates": len(funnel.merged),
         "leakage_pairs": len(leakage(splits, config.near_duplicate_jaccard)),
         "construction_minutes": minutes,

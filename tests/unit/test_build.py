@@ -40,6 +40,7 @@ def real(tmp_path_factory):
         for i in range(40)
     ]
     records[0]["question"] += "有时我不想活了。"
+    records[1]["question"] += "我叫李明，电话13812345678。"
     (folder / "psyqa.json").write_text(json.dumps(records), encoding="utf-8")
     return folder, build_dataset(DatasetConfig(data=str(folder / "psyqa.json")), 1, folder / "out")
 
@@ -66,6 +67,14 @@ def test_the_report_accounts_for_every_answer(synthetic, real):
         assert report["removed"] == sum(report["removed_by_rule"].values())
         assert report["leakage_pairs"] == 0 and report["peak_gib"] > 0 and report["construction_minutes"] > 0
     assert read_report(real[0] / "out")["layouts"] == {"psyqa": 40}
+
+
+def test_real_posts_are_deidentified_and_synthetic_ones_are_left_alone(synthetic, real):
+    found = read_report(real[0] / "out")["pii_by_type"]
+    assert {kind: count for kind, count in found.items() if count} == {"name": 1, "phone": 1}
+    written = "".join((real[0] / "out" / f"{name}.jsonl").read_text(encoding="utf-8") for name in SPLITS)
+    assert "13812345678" not in written and "我叫[姓名]，电话[电话]。" in written
+    assert read_report(synthetic[0])["pii_by_type"] is None
 
 
 def test_a_folder_of_its_own_is_reused_and_nothing_else_is_overwritten(tmp_path):
