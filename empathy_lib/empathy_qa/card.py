@@ -14,8 +14,8 @@ _ORIGIN = {
     True: "**Synthetic, written by the project.** Posts and answers are put together by a seeded program from fragments that stand in "
     "`data/synthesis/`; no person wrote them about their own life. This is *not* the paper's Empathy-QA, of which no release was found.",
     False: "**Real data of the user.** The project only cleaned, annotated and split it. It is *not* the paper's Empathy-QA. Unless "
-    "`dataset.deidentify` was `off`, personal data that has a form (names after a cue, numbers, addresses, …) was replaced by typed placeholders, "
-    "as far as rules find it. That is no anonymity: whoever gave the file is responsible for what is left.",
+    "`dataset.deidentify` was `off`, personal data that has a form (names after a cue, numbers, addresses, …) was replaced by typed "
+    "placeholders, as far as rules find it. That is no anonymity: whoever gave the file is responsible for what is left.",
 }
 _LICENCE = {
     True: "CC BY 4.0, as the texts in `data/synthesis/`.",
