@@ -143,16 +143,16 @@ def base_embedder(run: Run) -> Callable[[list[str]], np.ndarray]:
 
     @torch.inference_mode()
     def pooled(texts: list[str]) -> np.ndarray:
-        rows = []
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # texts of a batch alike in length: little padding
+        rows: list[np.ndarray] = []
         for start in range(0, len(texts), 32):
-            batch = tokenizer(
-                [t or "。" for t in texts[start : start + 32]], return_tensors="pt", padding=True, truncation=True, max_length=256
-            )
+            chosen = [texts[i] or "。" for i in order[start : start + 32]]
+            batch = tokenizer(chosen, return_tensors="pt", padding=True, truncation=True, max_length=256)
             batch = {k: v.to(model.device) for k, v in batch.items() if k != "token_type_ids"}
             hidden = model.base_model(**batch).last_hidden_state.float()
             mask = batch["attention_mask"][..., None].float()
             rows.append(((hidden * mask).sum(1) / mask.sum(1)).cpu().numpy())
-        return np.concatenate(rows)
+        return np.concatenate(rows)[np.argsort(order)]
 
     train = load_splits(run.stage("01_dataset"))["train"]
     centre = pooled([item.references[0] for item in train[:128]]).mean(axis=0)
