@@ -211,7 +211,7 @@ def test_a_missing_wheel_is_refused_before_a_kernel_starts(folder: Path, monkeyp
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("", "empty"), ("[{", "line 1: not valid JSON"), ("{}", "no list of objects"), ('[{"a": 1}]', "record 1: unknown layout")],
+    [("", "empty"), ("[{", "line 1: .* not valid JSON"), ("{}", "unknown layout"), ('[{"a": 1}]', "record 1: .* unknown layout")],
 )
 def test_bad_data_is_refused_with_file_and_remedy(tmp_path: Path, content: str, message: str):
     data = tmp_path / "数据 file.json"
