@@ -43,6 +43,21 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def working_dtype(wanted: str = "auto") -> torch.dtype:
+    """Type of weights and arithmetic. ``auto``: bfloat16 where the hardware multiplies it, else float32.
+
+    A CPU without AVX512 (or its like) falls back to a plain loop in bfloat16, which is many times slower than float32.
+    """
+    if wanted != "auto":
+        return getattr(torch, wanted)
+    kind = device().type
+    if kind == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = kind == "mps" or (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch.bfloat16 if fast else torch.float32
+
+
 def attention_name() -> str:
     """On a CPU and at our lengths grouped attention without copies is the quickest; elsewhere the fused kernel is."""
     return attention.NAME if device().type == "cpu" else "sdpa"
@@ -139,10 +154,12 @@ def prepare_base(config: BaseModelConfig, texts: list[str], *, cache: Path | Non
     return final
 
 
-def load_policy(folder: Path | str, *, dtype: torch.dtype = torch.bfloat16) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a prepared base or a trained policy from its folder."""
+def load_policy(folder: Path | str, *, dtype: str = "auto") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a prepared base or a trained policy from its folder; ``dtype`` as :func:`working_dtype` takes it."""
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, attn_implementation=attention_name())
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=working_dtype(dtype), use_safetensors=True, attn_implementation=attention_name()
+    )
     return model.to(device()).eval(), tokenizer
 
 

@@ -34,8 +34,8 @@ class BaseModelConfig(_Config):
     revision: str | None = Field(None, description="hub revision (a commit hash pins the weights)")
     trim_vocabulary: bool = Field(True, description="keep only the embedding rows the data needs; lossless through byte fallback")
     trim_min_count: int = Field(3, ge=1, description="keep a token seen at least this often in the training texts")
-    dtype: Literal["float32", "bfloat16"] = Field(
-        "bfloat16", description="weights and arithmetic of SFT; GRPO and the reward model use bfloat16"
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="weights and arithmetic of SFT; auto, as elsewhere: bfloat16 where the hardware multiplies it, else float32"
     )
     max_length: int = Field(640, ge=32, description="longest prompt + completion in tokens; longer training items are dropped and counted")
 

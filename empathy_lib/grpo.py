@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -138,7 +137,7 @@ def train_grpo(
         callbacks=[JsonlLog(log)],
     )
     if trainer.ref_model is not None:
-        trainer.ref_model.to(torch.bfloat16)
+        trainer.ref_model.to(model.dtype)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     finish_policy(trainer.model, tokenizer, policy, folder)

@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from transformers import PrinterCallback
 
 from empathy_lib.artefacts import Run, read_json, write_json
-from empathy_lib.base_models import attention_name, device
+from empathy_lib.base_models import attention_name, device, working_dtype
 from empathy_lib.config import RewardConfig
 from empathy_lib.training import JsonlLog, MasterAdamW, last_checkpoint, read_log, trainer_arguments
 from empathy_lib.wheel import copy_licence
@@ -37,12 +37,12 @@ def load_encoder(folder: Path | str, max_length: int) -> SentenceTransformer:
     Posts and answers share the decoder; answers then pass one linear layer, which starts as the identity. Without it a copied post
     lies where the post lies, so no amount of copies among the negatives teaches the encoder to push them away.
     """
-    where, model_kwargs = str(device()), {"dtype": torch.bfloat16, "attn_implementation": attention_name()}
+    where, model_kwargs = str(device()), {"dtype": working_dtype(), "attn_implementation": attention_name()}
     if (Path(folder) / "modules.json").is_file():
         return SentenceTransformer(str(folder), device=where, model_kwargs=model_kwargs)
     transformer = Transformer(str(folder), max_seq_length=max_length, model_kwargs=model_kwargs, processor_kwargs={"padding_side": "right"})
     size = transformer.get_embedding_dimension()
-    nothing, identity = torch.zeros(size, dtype=torch.bfloat16), torch.nn.Identity()
+    nothing, identity = torch.zeros(size, dtype=working_dtype()), torch.nn.Identity()
     own = Dense(size, size, activation_function=identity, init_weight=nothing.repeat(size, 1), init_bias=nothing, use_residual=True)
     sides = Router.for_query_document(query_modules=[Normalize()], document_modules=[own, Normalize()])
     return SentenceTransformer(modules=[transformer, Pooling(size, pooling_mode="mean"), sides], device=where)
@@ -96,7 +96,7 @@ def train_reward(base: Path, triplets: list[dict], validation: list[dict], folde
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     if trainer.state.global_step % config.checkpoint_steps:  # else the last step was evaluated already
         trainer.evaluate()
-    encoder.save(str(folder / "encoder"), create_model_card=False)
+    encoder.to(torch.bfloat16).save(str(folder / "encoder"), create_model_card=False)
     copy_licence(base, folder / "encoder")
     (folder / "encoder" / "done").touch()
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)

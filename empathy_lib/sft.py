@@ -78,7 +78,7 @@ def train_sft(
     if (folder / "policy" / "done").is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return read_log(log)
-    model, tokenizer = load_policy(base, dtype=getattr(torch, model_config.dtype))
+    model, tokenizer = load_policy(base, dtype=model_config.dtype)
     kept, held = fits(train, tokenizer, model_config.max_length), fits(validation, tokenizer, model_config.max_length)
     if not kept or not held:
         raise UserError(f"no training item fits base_model.max_length={model_config.max_length} tokens; raise it with --set")

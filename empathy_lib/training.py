@@ -1,6 +1,6 @@
 """What SFT, reward model and GRPO share: the optimizer, LoRA, checkpoints, logs.
 
-Knows: how bf16 weights are trained without losing small updates, how a killed trainer resumes.
+Knows: how bf16 weights are trained without losing small updates (float32 ones need no such care), how a killed trainer resumes.
 Does not know: any loss.
 """
 
@@ -138,6 +138,6 @@ def trainer_arguments(folder: Path, seed: int, **more: Any) -> dict[str, Any]:
         "use_cpu": not torch.cuda.is_available() and not torch.backends.mps.is_available(),
         "dataloader_pin_memory": torch.cuda.is_available(),
         "activation_checkpointing": torch.cuda.is_available(),
-        "bf16": False,  # the weights themselves are bf16, see MasterAdamW
+        "bf16": False,  # no autocast: the weights have the arithmetic's type, see working_dtype and MasterAdamW
         **more,
     }

@@ -62,7 +62,7 @@ def test_sft_loss_is_on_the_completion_only(base, pairs, tmp_path):
     """With a learning rate of nearly 0 the logged loss is the mean NLL of completion tokens, end token included."""
     config = SFTStageConfig(batch_size=1, max_steps=1, learning_rate=1e-12, checkpoint_steps=1)
     log = sft.train_sft(base, pairs[:1], pairs[:1], tmp_path, config, BaseModelConfig(max_length=400, dtype="float32"), seed=1)
-    model, tokenizer = base_models.load_policy(base, dtype=torch.float32)
+    model, tokenizer = base_models.load_policy(base, dtype="float32")
     prompt = tokenizer(pairs[0]["prompt"])["input_ids"]
     whole = tokenizer(pairs[0]["prompt"] + pairs[0]["completion"] + tokenizer.eos_token, return_tensors="pt")["input_ids"]
     with torch.no_grad():
