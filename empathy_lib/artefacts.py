@@ -26,7 +26,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from empathy_lib import __version__
-from empathy_lib.config import SYNTHETIC, Profile, load_profile
+from empathy_lib.config import HUB, SYNTHETIC, Profile, load_profile
 from empathy_lib.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,7 +108,8 @@ class Run:
         loaded = load_profile(profile, overrides)
         base = Path(os.environ.get("EMPATHY_RUNS", ROOT / "runs"))
         source = loaded.dataset.data
-        name = profile if source == SYNTHETIC else f"{profile}-{Path(source).stem}"  # own data never replaces the synthetic run
+        own = Path(source.removeprefix(HUB)).stem
+        name = profile if source == SYNTHETIC else f"{profile}-{own}"  # own data never replaces the synthetic run
         path = Path(run_dir).expanduser().resolve() if run_dir else base / name
         path.mkdir(parents=True, exist_ok=True)
         return cls(loaded, path)

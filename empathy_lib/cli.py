@@ -83,13 +83,14 @@ def dataset(
     assignments: _Set = None,
 ) -> None:
     """Turn a counselling corpus into a CoE-annotated, leak-free dataset: splits, card, rejected.jsonl and report.json."""
+    from empathy_lib.artefacts import read_json
     from empathy_lib.empathy_qa import build
 
     overrides = parse_assignments(assignments or [])
     overrides |= {key: value for key, value in (("dataset.data", data), ("dataset.format", layout)) if value}
     loaded = load_profile(profile, overrides)
     folder, reused = build.build_folder(loaded, out)
-    report = build.read_report(folder)
+    report = read_json(folder / "report.json")
     print(f"{'reused' if reused else 'wrote'} {folder}")
     for key in ("read", "kept", "rejected", "removed", "questions", "answers", "leakage_pairs"):
         print(f"{key:14}{report[key]:>9,}")

@@ -23,6 +23,7 @@ PROFILE_DIR = Path(__file__).parent / "profiles"
 PROFILES = ("smoke", "laptop", "gpu", "paper")
 WHEEL = "gemma-3-270m"
 SYNTHETIC = "synthetic"
+HUB = "hf:"  # before the id of a dataset on the hub
 
 
 class _Config(BaseModel):

@@ -95,6 +95,18 @@ def check_gpu() -> Check:
     return Check("GPU", False, f"none (torch {torch.__version__})", remedy, needed=False)
 
 
+def check_arithmetic() -> Check:
+    """Whether training and generation run in bfloat16, or in float32 for want of hardware that multiplies it."""
+    import torch
+
+    from empathy_lib.base_models import device, working_dtype
+
+    dtype = working_dtype()
+    found = f"{str(dtype).removeprefix('torch.')} on {device().type}"
+    remedy = "the time budgets are for a CPU with AVX512 or a GPU; this one multiplies no bfloat16: expect several times as long"
+    return Check("Arithmetic", dtype == torch.bfloat16, found, remedy, needed=False)
+
+
 def check_disk(name: str, folder: Path, remedy: str) -> Check:
     """Free space where ``folder`` lies or will lie, and whether it can be written."""
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
@@ -155,6 +167,7 @@ def run_checks() -> list[Check]:
         ("Cores", check_cores),
         ("Memory", check_memory),
         ("GPU", check_gpu),
+        ("Arithmetic", check_arithmetic),
         ("Disk for runs", lambda: check_disk("Disk for runs", runs, "set EMPATHY_RUNS to another folder")),
         ("Disk for cache", lambda: check_disk("Disk for cache", cache, "set EMPATHY_CACHE to another folder")),
         ("Base-model wheel", check_base_model),

@@ -32,7 +32,7 @@ from traitlets.config import Config
 
 from empathy_lib import wheel
 from empathy_lib.artefacts import NOTEBOOKS, ROOT, Run
-from empathy_lib.config import SYNTHETIC, WHEEL, load_profile, parse_assignments
+from empathy_lib.config import HUB, SYNTHETIC, WHEEL, load_profile, parse_assignments
 from empathy_lib.empathy_qa.sources import read_source, source_path
 from empathy_lib.errors import UserError
 from empathy_lib.human_eval.ratings import read_ratings
@@ -117,7 +117,9 @@ def check(request: Request, notebooks: Sequence[Path] | None = None) -> Plan:
         overrides["dataset.data"] = request.data
     profile = load_profile(request.profile, overrides)
     chosen = _chosen(request, notebooks or [ROOT / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS])
-    if profile.dataset.data != SYNTHETIC:
+    if profile.dataset.data.startswith(HUB):
+        _hub_id("data", profile.dataset.data.removeprefix(HUB))
+    elif profile.dataset.data != SYNTHETIC:
         overrides["dataset.data"] = str(source_path(profile.dataset).resolve())
         try:
             read_source(profile.dataset, profile.seed)
@@ -167,11 +169,15 @@ def _base_model(source: str) -> str:
             fault = "no config.json in it" if local.is_dir() else "no such folder"
             raise UserError(f"base model {source}: {fault}; give a folder in the hub's layout, a hub id, or '{WHEEL}'")
         return str(local.resolve())
-    try:
-        validate_repo_id(source)
-    except HFValidationError as error:
-        raise UserError(f"base model {source}: no folder and no hub id; write owner/name, a folder's path, or '{WHEEL}'") from error
+    _hub_id("base model", source)
     return source
+
+
+def _hub_id(what: str, name: str) -> None:
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise UserError(f"{what} {name}: no folder and no hub id; write owner/name, or a folder's path") from error
 
 
 def kernel_problem(name: str = KERNEL) -> str:

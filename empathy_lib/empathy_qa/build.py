@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from empathy_lib.artefacts import MANIFEST, Run, generator, peak_gib, read_json, write_json
+from empathy_lib.artefacts import MANIFEST, Run, generator, peak_gib, write_json
 from empathy_lib.coe import LAYERS
 from empathy_lib.config import SYNTHETIC, DatasetConfig, Profile
 from empathy_lib.empathy_qa.annotate import annotate, resolve_annotator, speaks_of_self_harm
@@ -21,7 +21,7 @@ from empathy_lib.empathy_qa.cleaning import NOISE_KINDS, Funnel, clean, planted_
 from empathy_lib.empathy_qa.deidentify import TYPES, deidentify_items
 from empathy_lib.empathy_qa.schema import Item, read_jsonl, write_jsonl
 from empathy_lib.empathy_qa.sources import Reading, read_source, source_digest
-from empathy_lib.empathy_qa.split import SPLITS, assert_no_leakage, leakage, split
+from empathy_lib.empathy_qa.split import SPLITS, LeakageError, leakage, split
 from empathy_lib.errors import UserError
 from empathy_lib.statistics import wilson_share
 
@@ -48,14 +48,17 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, A
     cleaned, found = deidentify_items(cleaned) if deidentifies(config) else (cleaned, Counter())
     items = annotate(cleaned, resolve_annotator(cleaned, config.annotator))
     splits = split(items, config, generator(seed, "split"))
-    assert_no_leakage(splits, config.near_duplicate_jaccard)
+    if leaks := leakage(splits, config.near_duplicate_jaccard):
+        raise LeakageError(leaks[0])
     for name, members in splits.items():
         write_jsonl(members, folder / f"{name}.jsonl")
     figures = statistics(raw, funnel, splits, config)
     write_json(folder / "statistics.json", figures)
     funnel.frame().to_csv(folder / "funnel.csv", index=False)
     write_card(folder, figures, config, seed)
-    write_json(folder / "report.json", report(reading, funnel, found, figures, splits, config, (time.monotonic() - started) / 60))
+    counts = report(reading, funnel, found, figures, config)
+    cost = {"leakage_pairs": len(leaks), "construction_minutes": (time.monotonic() - started) / 60, "peak_gib": peak_gib()}
+    write_json(folder / "report.json", counts | cost)
     return figures
 
 
@@ -81,20 +84,7 @@ def build_folder(profile: Profile, out: str) -> tuple[Path, bool]:
     return folder, stage.reused
 
 
-def read_report(folder: Path) -> dict[str, Any]:
-    """What :func:`report` said of a dataset folder."""
-    return read_json(folder / "report.json")
-
-
-def report(
-    reading: Reading,
-    funnel: Funnel,
-    found: Counter[str],
-    figures: dict[str, Any],
-    splits: dict[str, list[Item]],
-    config: DatasetConfig,
-    minutes: float,
-) -> dict[str, Any]:
+def report(reading: Reading, funnel: Funnel, found: Counter[str], figures: dict[str, Any], config: DatasetConfig) -> dict[str, Any]:
     """Where every answer went: ``read`` = ``kept`` + ``rejected`` + ``removed``, all counted in answers, and what came out.
 
     Raises:
@@ -113,9 +103,6 @@ def report(
         **{key: figures[key] for key in ("questions", "answers", "topics", "subtopics")},
         "pii_by_type": {kind: found[kind] for kind in TYPES} if deidentifies(config) else None,
         "duplicates": len(funnel.merged),
-        "leakage_pairs": len(leakage(splits, config.near_duplicate_jaccard)),
-        "construction_minutes": minutes,
-        "peak_gib": peak_gib(),
     }
 
 

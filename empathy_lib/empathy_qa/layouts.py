@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
-
-from empathy_lib.empathy_qa.schema import Item
 
 Turns = Literal["first", "joined"]
 MIN_POST_CHARS = 60  # of the rule "joined": shorter openings are a greeting, not a post
@@ -26,6 +24,11 @@ class BadRecord(ValueError):
         super().__init__(reason)
         self.field, self.answers = field, max(1, answers)
 
+    def costing(self, answers: int) -> BadRecord:
+        """The same fault, at the price of so many answers."""
+        self.answers = max(1, answers)
+        return self
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -37,12 +40,12 @@ class Draft:
     subtopic: str = ""
     question_field: str = "question"
     id: str = ""
-    item: Item | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """``fits`` looks at a record's shape only; ``draft`` takes (record, rule for turns, least characters of a reply).
+    """``fits`` looks at a record's shape only; ``draft`` takes (record, rule for turns, least characters of a reply) and is None
+    for records that are items already.
 
     ``turns`` is the rule that suits the layout: where counsellors open with a greeting or a question, ``first`` would keep that.
     """
@@ -50,7 +53,7 @@ class Layout:
     name: str
     title: str
     fits: Callable[[Any], bool]
-    draft: Callable[[Any, Turns, int], Draft]
+    draft: Callable[[Any, Turns, int], Draft] | None
     turns: Turns = "first"
 
 
@@ -189,15 +192,10 @@ def _efaqa(record: Any, rule: Turns, min_reply: int) -> Draft:
     return Draft(draft.question, draft.answers, str(labels.get("s1") or ""), question_field="title")
 
 
-def _schema(record: Any, rule: Turns, min_reply: int) -> Draft:
-    answers = record["answers"]
-    return Draft(record["question"], [(f"answers.{i}", a) for i, a in enumerate(answers if isinstance(answers, list) else [answers])])
-
-
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
-        Layout("schema", "the project's own schema", lambda r: _has(r, "id", "question", "answers"), _schema),
+        Layout("schema", "the project's own schema", lambda r: _has(r, "id", "question", "answers"), None),
         Layout("psyqa", "PsyQA", lambda r: _has(r, "question", "answers"), _psyqa),
         Layout("row", "rows of question, answer, topic", lambda r: _has(r, "question", "answer"), _row),
         Layout("smile", "SMILE/MeChat", lambda r: isinstance(r, list) and bool(r) and _has(r[0], "role"), _smile),

@@ -16,10 +16,10 @@ from typing import Any
 
 import ijson
 
+from empathy_lib.config import HUB
 from empathy_lib.empathy_qa.layouts import BadRecord
 from empathy_lib.errors import UserError
 
-HUB = "hf:"
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".txt")
 MAX_RECORD_BYTES = 1_000_000
 

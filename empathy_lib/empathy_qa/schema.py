@@ -107,9 +107,14 @@ def read_jsonl(path: Path) -> list[Item]:
 
 def describe(error: ValidationError) -> str:
     """Say the first fault of a pydantic error as ``field 'a.b': reason`` on one line."""
+    field, reason = first_fault(error)
+    return f"field '{field}': {reason}"
+
+
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """The first fault of a pydantic error as ``("a.b", reason)``."""
     fault = error.errors()[0]
-    field = ".".join(str(part) for part in fault["loc"]) or "record"
-    return f"field '{field}': {fault['msg'].removeprefix('Value error, ')}"
+    return ".".join(str(part) for part in fault["loc"]) or "record", fault["msg"].removeprefix("Value error, ")
 
 
-__all__ = ["LAYERS", "Answer", "Gold", "Intent", "Item", "describe", "iter_jsonl", "read_jsonl", "write_jsonl"]
+__all__ = ["LAYERS", "Answer", "Gold", "Intent", "Item", "describe", "first_fault", "iter_jsonl", "read_jsonl", "write_jsonl"]

@@ -19,10 +19,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from empathy_lib.artefacts import ROOT, file_digest, generator
-from empathy_lib.config import SYNTHETIC, DatasetConfig
+from empathy_lib.config import HUB, SYNTHETIC, DatasetConfig
 from empathy_lib.empathy_qa.layouts import LAYOUTS, BadRecord, Draft, Layout, layout_of
-from empathy_lib.empathy_qa.records import HUB, Record, hub_records, path_records
-from empathy_lib.empathy_qa.schema import Answer, Item
+from empathy_lib.empathy_qa.records import Record, hub_records, path_records
+from empathy_lib.empathy_qa.schema import Answer, Item, first_fault
 from empathy_lib.errors import UserError
 
 _EXPECTED = f"one of the layouts {', '.join(layout.title for layout in LAYOUTS.values())}; see the README, 'Bring your own'"
@@ -181,17 +181,15 @@ def _item(record: Record, layout: Layout, name: str, config: DatasetConfig) -> t
     if not layout.fits(record.value):
         raise BadRecord("record", f"does not look like {layout.title} ({_shape(record.value)})", count)
     source = f"{layout.name}:{name}"
-    if layout.name == "schema":
-        return _own_item(record.value, count, source), []
     try:
+        if layout.draft is None:
+            return _own_item(record.value, source), []
         rule = layout.turns if config.dialogue_turns == "auto" else config.dialogue_turns
         draft = layout.draft(record.value, rule, config.min_answer_chars)
-    except BadRecord as fault:
-        raise BadRecord(fault.field, str(fault), count) from fault
-    try:
+        count = len(draft.answers)
         question = checked_text(draft.question, draft.question_field)
     except BadRecord as fault:
-        raise BadRecord(fault.field, str(fault), len(draft.answers)) from fault
+        raise fault.costing(count) from None
     answers, faults = [], []
     for where, value in draft.answers:
         try:
@@ -210,17 +208,13 @@ def _identity(record: Record, layout: Layout, draft: Draft) -> str:
     return f"{layout.name}-{place:06d}" if place else f"{layout.name}-{record.file.stem}"
 
 
-def _own_item(value: Any, count: int, source: str) -> Item:
+def _own_item(value: Any, source: str) -> Item:
     try:
         item = Item.model_validate(value)
-        for where, text in (("question", item.question), *((f"answers.{i}.text", a.text) for i, a in enumerate(item.answers))):
-            checked_text(text, where, may_be_empty=True)
     except ValidationError as error:
-        fault = error.errors()[0]
-        field_name = ".".join(map(str, fault["loc"])) or "record"
-        raise BadRecord(field_name, fault["msg"].removeprefix("Value error, "), count) from error
-    except BadRecord as fault:
-        raise BadRecord(fault.field, str(fault), count) from fault
+        raise BadRecord(*first_fault(error)) from error
+    for where, text in (("question", item.question), *((f"answers.{i}.text", a.text) for i, a in enumerate(item.answers))):
+        checked_text(text, where, may_be_empty=True)
     return item.model_copy(update={"source": source})
 
 

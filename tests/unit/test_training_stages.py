@@ -125,6 +125,17 @@ def test_killed_training_resumes_to_the_same_weights(base, items, pairs, tmp_pat
     assert steps == sorted(set(steps))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_stage_trains_in_either_arithmetic_and_saves_bfloat16(base, items, pairs, tmp_path, monkeypatch, dtype):
+    for module in (base_models, reward_model):
+        monkeypatch.setattr(module, "working_dtype", lambda wanted="auto": dtype)
+    for run, result in ((run_sft, "policy"), (run_reward, "encoder"), (run_grpo, "policy")):
+        log = run(base, items, pairs, tmp_path / run.__name__)
+        assert np.isfinite([record["loss"] for record in log if "loss" in record]).all()
+        files = list((tmp_path / run.__name__ / result).rglob("*.safetensors"))
+        assert files and {tensor.dtype for file in files for tensor in load_file(file).values()} == {torch.bfloat16}
+
+
 def test_half_written_checkpoint_is_passed_over(tmp_path):
     for step, whole in ((2, True), (4, False)):
         folder = tmp_path / f"checkpoint-{step}"
