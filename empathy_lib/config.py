@@ -61,6 +61,7 @@ class DatasetConfig(_Config):
     short_answer_rate: float = Field(0.05, ge=0, le=1, description="share of extra answers below min_answer_chars")
     duplicate_rate: float = Field(0.05, ge=0, le=1, description="share of extra questions that repeat another, exactly or nearly")
     min_answer_chars: int = Field(100, ge=0, description="shorter answers are dropped (paper, second-hand: 100)")
+    rules_off: list[str] = Field([], description="cleaning rules to leave out, by name, e.g. '[traditional characters]'")
     deidentify: Literal["auto", "on", "off"] = Field(
         "auto", description="personal data becomes typed placeholders; auto: in real sources, since the synthetic one holds nobody's"
     )

@@ -98,6 +98,7 @@ def report(reading: Reading, funnel: Funnel, found: Counter[str], figures: dict[
     return {
         **counts,
         "removed_by_rule": by_rule,
+        "changed_by_rule": funnel.changed,
         "rejected_by_reason": dict(Counter(f"{rejection.field}: {rejection.reason}" for rejection in reading.rejected).most_common(20)),
         "layouts": dict(reading.layouts),
         **{key: figures[key] for key in ("questions", "answers", "topics", "subtopics")},

@@ -1,7 +1,8 @@
 """Cleaning: named rules in a fixed order, each counted, so that every removed answer and question can be accounted for.
 
 Knows: what an advertisement looks like, how short is too short, that a duplicate post gives its answers to the first.
-Does not know: how noise was planted. The rules read the text only; the noise labels are read by
+Does not know: how a text is mended (``text_rules``, applied first and counted here), how noise was planted. The rules read the
+text only; the noise labels are read by
 :func:`planted_noise_report` alone, which marks the rules.
 
 The paper reports that advertisements, noise and answers below 100 characters are removed (paper section 'Empathy-QA');
@@ -11,6 +12,7 @@ the rules themselves are our choice.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -18,10 +20,12 @@ import pandas as pd
 from empathy_lib.config import DatasetConfig
 from empathy_lib.empathy_qa.deduplicate import near_duplicate_pairs, normalise
 from empathy_lib.empathy_qa.schema import Answer, Item
+from empathy_lib.empathy_qa.text_rules import TEXT_RULES, is_chinese
 from empathy_lib.errors import UserError
 
 RULES = (
     "empty answer",
+    "not Chinese",
     "advertisement",
     "short answer",
     "exact duplicate question",
@@ -29,6 +33,7 @@ RULES = (
     "duplicate answer",
     "question without answer",
 )
+SWITCHABLE = (*TEXT_RULES, *(rule for rule in RULES if rule != "question without answer"))  # that one, every later step relies on
 NOISE_KINDS = ("advertisement", "short", "duplicate")  # what the synthesis plants
 
 # One of these is proof enough.
@@ -81,11 +86,13 @@ class Funnel:
         rows: one dict a rule; see :meth:`frame`.
         removed_answers: (item id, index in the raw item's ``answers``) to the rule that removed it.
         merged: id of a duplicate question to the id of the question that took its answers.
+        changed: text rule to the number of posts and answers it mended.
     """
 
     rows: list[dict[str, str | int]] = field(default_factory=list)
     removed_answers: dict[tuple[str, int], str] = field(default_factory=dict)
     merged: dict[str, str] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
         """One row a rule: ``rule`` and ``answers_``/``questions_`` ``before``, ``removed``, ``after``."""
@@ -104,7 +111,7 @@ class _Pool:
 
 
 def clean(items: list[Item], config: DatasetConfig) -> tuple[list[Item], Funnel]:
-    """Apply all :data:`RULES` in order.
+    """Apply :data:`TEXT_RULES <empathy_lib.empathy_qa.text_rules.TEXT_RULES>`, then :data:`RULES`, but for ``config.rules_off``.
 
     Of duplicate questions (equal, or 5-gram Jaccard >= ``config.near_duplicate_jaccard``) the first stays and takes the
     others' answers: they answer the same post, so they are further references. Applying it twice changes nothing more.
@@ -113,14 +120,20 @@ def clean(items: list[Item], config: DatasetConfig) -> tuple[list[Item], Funnel]
         The kept items in their order (the input is not changed), and the funnel.
 
     Raises:
-        UserError: two items share an id, or nothing is left; names the rule that removed most and the remedy.
+        UserError: two items share an id, a name in ``config.rules_off`` is no rule, or nothing is left; names the rule that
+            removed most and the remedy.
     """
+    if unknown := [rule for rule in config.rules_off if rule not in SWITCHABLE]:
+        raise UserError(f"dataset.rules_off: no rule '{unknown[0]}'; use any of: {', '.join(SWITCHABLE)}")
     pool = _Pool({item.id: item for item in items}, {item.id: [(item.id, i, a) for i, a in enumerate(item.answers)] for item in items})
     if len(pool.items) != len(items):
         raise UserError(f"{len(items) - len(pool.items)} items repeat the field 'id' of another; give every item its own id")
     funnel = Funnel()
+    for rule, mend in TEXT_RULES.items():
+        funnel.changed[rule] = 0 if rule in config.rules_off else _mend(pool, mend)
     steps = {
         "empty answer": lambda: _drop_answers(pool, funnel, "empty answer", lambda text: not text.strip()),
+        "not Chinese": lambda: _drop_foreign(pool, funnel),
         "advertisement": lambda: _drop_answers(pool, funnel, "advertisement", is_advertisement),
         "short answer": lambda: _drop_answers(pool, funnel, "short answer", lambda text: visible_length(text) < config.min_answer_chars),
         "exact duplicate question": lambda: _merge_exact(pool, funnel),
@@ -130,7 +143,8 @@ def clean(items: list[Item], config: DatasetConfig) -> tuple[list[Item], Funnel]
     }
     for rule in RULES:
         answers, questions = pool.counts()
-        steps[rule]()
+        if rule not in config.rules_off:
+            steps[rule]()
         answers_left, questions_left = pool.counts()
         row: dict[str, str | int] = {"rule": rule, "answers_before": answers, "answers_removed": answers - answers_left}
         row |= {"answers_after": answers_left, "questions_before": questions, "questions_removed": questions - questions_left}
@@ -144,6 +158,27 @@ def clean(items: list[Item], config: DatasetConfig) -> tuple[list[Item], Funnel]
             f"{funnel.rows[0]['answers_before']} answers; {remedy}"
         )
     return kept, funnel
+
+
+def _mend(pool: _Pool, mend: Callable[[str], str]) -> int:
+    changed = 0
+    for key, item in pool.items.items():
+        if (question := mend(item.question)) != item.question and question:  # a post that is all noise is left to the rules that remove
+            pool.items[key] = item.model_copy(update={"question": question})
+            changed += 1
+        for place, (owner, index, answer) in enumerate(pool.answers[key]):
+            if (text := mend(answer.text)) != answer.text:
+                pool.answers[key][place] = (owner, index, answer.model_copy(update={"text": text}))
+                changed += 1
+    return changed
+
+
+def _drop_foreign(pool: _Pool, funnel: Funnel) -> None:
+    _drop_answers(pool, funnel, "not Chinese", lambda text: not is_chinese(text))
+    for key, item in list(pool.items.items()):
+        if not is_chinese(item.question):
+            funnel.removed_answers |= {(owner, index): "not Chinese" for owner, index, _ in pool.answers[key]}
+            del pool.items[key], pool.answers[key]
 
 
 def _drop_answers(pool: _Pool, funnel: Funnel, rule: str, is_noise) -> None:
