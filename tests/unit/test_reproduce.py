@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -125,6 +126,7 @@ def test_a_dead_kernel_is_named(folder: Path):
 
 DRIVE = """
 import sys
+from functools import partial
 from pathlib import Path
 from rich.console import Console
 from empathy_lib import reproduce as driver
@@ -145,11 +147,12 @@ if not pathlib.Path(run_dir, "again").exists():
 def test_kill_ends_the_kernel_and_the_same_command_finishes(folder: Path, kill: signal.Signals):
     slow = notebook(folder / "01_slow.ipynb", SLOW)
     command = [sys.executable, "-c", DRIVE, str(folder / "run"), str(slow)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job is born ignoring it
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", preexec_fn=heed)
     pid_file, executed = folder / "run" / "kernel.pid", folder / "run" / "notebooks" / "01_slow.ipynb"
     wait_for(lambda: pid_file.exists() and pid_file.read_text(), 60)
     process.send_signal(kill)
-    output, _ = process.communicate(timeout=600)
+    output, _ = process.communicate(timeout=300)
     if kill is signal.SIGINT:
         assert process.returncode == 130, output
         assert "01_slow: interrupted, cell 3/3" in output and "resume with: " in output
