@@ -54,6 +54,11 @@ def file_digest(path: Path) -> str:
     return total.hexdigest()
 
 
+def cache_dir() -> Path:
+    """Folder of what several runs share (trimmed bases, the teacher's replies): ``$EMPATHY_CACHE``, else ``~/.cache/empathy-r1``."""
+    return Path(os.environ.get("EMPATHY_CACHE") or Path.home() / ".cache" / "empathy-r1")
+
+
 def generator(seed: int, purpose: str) -> np.random.Generator:
     """A generator of its own for each (seed, purpose), so that a new draw in one place changes no other."""
     return np.random.default_rng([seed, *hashlib.sha256(purpose.encode()).digest()[:8]])

@@ -25,17 +25,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging
 
 from empathy_lib import attention, wheel
-from empathy_lib.artefacts import digest, file_digest
+from empathy_lib.artefacts import cache_dir, digest, file_digest
 from empathy_lib.config import WHEEL, BaseModelConfig, GenerationConfig
 from empathy_lib.errors import UserError
 from empathy_lib.vocabulary import trim_model, trim_tokenizer
 
 _TRIM_VERSION = 1
-
-
-def cache_dir() -> Path:
-    """Folder of trimmed bases: ``$EMPATHY_CACHE``, else ``~/.cache/empathy-r1``."""
-    return Path(os.environ.get("EMPATHY_CACHE") or Path.home() / ".cache" / "empathy-r1")
 
 
 def device() -> torch.device:

@@ -80,6 +80,7 @@ def dataset(
     data: Annotated[str | None, typer.Option(metavar="PATH|hf:ID", help="A file, a folder, 'hf:owner/name', or 'synthetic'.")] = None,
     layout: Annotated[str | None, typer.Option("--format", metavar="F", help="Layout; by default told from the content.")] = None,
     profile: Annotated[str, typer.Option(metavar="NAME", help=f"One of {', '.join(PROFILES)}.")] = "laptop",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only estimate what the teacher would be asked, and at what cost.")] = False,
     assignments: _Set = None,
 ) -> None:
     """Turn a counselling corpus into a CoE-annotated, leak-free dataset: splits, card, rejected.jsonl and report.json."""
@@ -89,6 +90,10 @@ def dataset(
     overrides = parse_assignments(assignments or [])
     overrides |= {key: value for key, value in (("dataset.data", data), ("dataset.format", layout)) if value}
     loaded = load_profile(profile, overrides)
+    if dry_run:
+        for key, value in build.teacher_estimate(build.to_annotate(loaded.dataset, loaded.seed), loaded.dataset).items():
+            print(f"{key:14}{'not known, no price is set' if value is None else f'{value:>14,.2f}' if key == 'cost' else f'{value:>11,}'}")
+        return
     folder, reused = build.build_folder(loaded, out)
     report = read_json(folder / "report.json")
     print(f"{'reused' if reused else 'wrote'} {folder}")

@@ -41,6 +41,21 @@ class BaseModelConfig(_Config):
     max_length: int = Field(640, ge=32, description="longest prompt + completion in tokens; longer training items are dropped and counted")
 
 
+class TeacherConfig(_Config):
+    model: str = Field("", description="name the endpoint knows the teacher by")
+    temperature: float = Field(0.3, ge=0, le=2)
+    max_tokens: int = Field(1024, ge=64, description="longest reply; four layers need about 300 tokens, thinking models more")
+    concurrency: int = Field(4, ge=1, description="requests in flight at once")
+    requests_per_minute: float = Field(0, ge=0, description="0: no limit; repeats after a transport fault are not counted")
+    attempts: int = Field(3, ge=1, description="replies asked for one pair before it is set aside")
+    timeout_seconds: float = Field(120, gt=0, description="of one request")
+    transport_retries: int = Field(5, ge=0, description="repeats of a request after a 429, a 5xx, a timeout or a lost connection")
+    pause_seconds: float = Field(1.0, ge=0, description="before an empty reply is asked for again; doubles each time")
+    input_price: float = Field(0, ge=0, description="per million input tokens, in any currency; 0: unknown")
+    output_price: float = Field(0, ge=0, description="per million output tokens, in the same currency; 0: unknown")
+    max_failed_share: float = Field(0.2, ge=0, le=1, description="a run in which a larger share of pairs fails is refused")
+
+
 class DatasetConfig(_Config):
     data: str = Field(
         SYNTHETIC, description="'synthetic', the path of a file or folder, or 'hf:' and a hub id; layouts: README, 'Bring your own'"
@@ -48,13 +63,15 @@ class DatasetConfig(_Config):
     format: Literal["auto", "schema", "psyqa", "row", "smile", "cpsycoun", "emollm", "messages", "efaqa"] = Field(
         "auto", description="layout of the data; auto: told from each record's shape"
     )
+    licence: str = Field("", description="of your own data, an SPDX id or a URL; carried into the card and croissant.json")
     dialogue_turns: Literal["auto", "first", "joined"] = Field(
         "auto", description="item of a dialogue: first post and first reply, or posts joined up to the first full reply; auto: by layout"
     )
     max_rejected_share: float = Field(0.1, ge=0, le=1, description="a source of which a larger share of answers cannot be read is refused")
-    annotator: Literal["gold", "rules"] = Field(
-        "gold", description="where the CoE comes from; real data has no gold and falls back to rules"
+    annotator: Literal["gold", "rules", "teacher"] = Field(
+        "gold", description="where the CoE comes from; real data has no gold and falls back to rules; teacher: a language model's endpoint"
     )
+    teacher: TeacherConfig = TeacherConfig()
     questions: int = Field(1500, ge=1, description="synthetic questions before noise, or the most of a real source")
     answers_per_question: tuple[int, int] = Field((3, 5), description="fewest and most synthetic answers a question")
     advertisement_rate: float = Field(0.05, ge=0, le=1, description="share of extra answers that are advertisements")

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from empathy_lib.artefacts import ROOT
+from empathy_lib.artefacts import ROOT, cache_dir
 from empathy_lib.errors import UserError
 
 LOCK = ROOT / "requirements.lock"
@@ -118,13 +118,13 @@ def check_disk(name: str, folder: Path, remedy: str) -> Check:
 
 def check_base_model() -> list[Check]:
     """The pinned wheel's parts, and what is already prepared in the cache."""
-    from empathy_lib import base_models, wheel
+    from empathy_lib import wheel
 
     try:
         installed = Check("Base-model wheel", True, f"{len(wheel.parts())} parts of {wheel.PACKAGE}")
     except UserError as error:
         installed = Check("Base-model wheel", False, *_split(error))
-    bases = base_models.cache_dir() / "bases"
+    bases = cache_dir() / "bases"
     prepared = [path for path in bases.glob("*") if (path / "config.json").is_file()]
     found = f"{len(prepared)} at {bases}"
     return [installed, Check("Prepared bases", bool(prepared), found, "none yet: notebook 02 prepares one (a minute)", needed=False)]
@@ -160,7 +160,7 @@ def _split(error: UserError) -> tuple[str, str]:
 def run_checks() -> list[Check]:
     """All checks, in the order shown. A missing package that a check itself needs fails that check, not the doctor."""
     runs = Path(os.environ.get("EMPATHY_RUNS", ROOT / "runs"))
-    cache = Path(os.environ.get("EMPATHY_CACHE") or Path.home() / ".cache" / "empathy-r1")
+    cache = cache_dir()
     tasks: list[tuple[str, Callable[[], Check | list[Check]]]] = [
         ("Python", check_python),
         ("Packages", check_packages),

@@ -182,7 +182,7 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
         shutil.copyfile(figure, figures / figure.name)
     write_json(figures / "headline.json", headline)
     profile = load_profile(parameters["profile"], parameters["overrides"])
-    write_card(root / "data", statistics, profile.dataset, profile.seed)
+    write_card(root / "data", statistics, profile.dataset, profile.seed, files={"train": "sample.jsonl"})
     sample = (run_dir / "01_dataset" / "test.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:SAMPLE_ITEMS]
     _write_text(root / "data" / "sample.jsonl", "".join(sample))
     return [target, figures, root / "data", root / "README.md"]

@@ -2,8 +2,8 @@
 
 Knows: which words and clauses of a post speak for an emotion, a cause, a request. Does not know: what a post means. The rules
 annotator quotes and never invents, so it is always grounded and often shallow: sarcasm, reported speech and unnamed feelings
-escape it, and it gives all answers of a post the same chain. A language-model teacher would be a third annotator; none is used
-here. The paper does not say how its chains were made; all rules are our choice.
+escape it, and it gives all answers of a post the same chain. The third annotator, a language model, is in ``teacher``. The paper
+does not say how its chains were made; all rules are our choice.
 """
 
 from __future__ import annotations

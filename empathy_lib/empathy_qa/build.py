@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from empathy_lib.artefacts import MANIFEST, Run, generator, peak_gib, write_json
+from empathy_lib.artefacts import MANIFEST, Run, cache_dir, generator, peak_gib, write_json
 from empathy_lib.coe import LAYERS
 from empathy_lib.config import SYNTHETIC, DatasetConfig, Profile
 from empathy_lib.empathy_qa.annotate import annotate, resolve_annotator, speaks_of_self_harm
 from empathy_lib.empathy_qa.card import write_card
 from empathy_lib.empathy_qa.cleaning import NOISE_KINDS, Funnel, clean, planted_noise_report, visible_length
+from empathy_lib.empathy_qa.croissant import write_croissant
 from empathy_lib.empathy_qa.deidentify import TYPES, deidentify_items
 from empathy_lib.empathy_qa.schema import Item, read_jsonl, write_jsonl
 from empathy_lib.empathy_qa.sources import Reading, read_source, source_digest
@@ -29,9 +30,10 @@ from empathy_lib.statistics import wilson_share
 def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, Any]:
     """Read or generate, clean, de-identify, annotate, split, check for leaks, and write the dataset folder.
 
-    Writes ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``, ``rejected.jsonl``, ``statistics.json``, ``funnel.csv``,
-    ``report.json`` (see :func:`report`) and the card ``README.md``. The same config, seed and source give the same bytes, but for
-    minutes and memory in the report.
+    Writes ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``, ``rejected.jsonl`` (records that could not be read),
+    ``set_aside.json`` (answers the teacher wrote no chain for), ``statistics.json``, ``funnel.csv``, ``report.json`` (see
+    :func:`report`), ``croissant.json`` and the card ``README.md``. The same config, seed and source give the same bytes, but for
+    minutes and memory in the report, and for a teacher's own whims.
 
     Returns:
         What ``statistics.json`` holds; see :func:`statistics`.
@@ -46,7 +48,8 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, A
     raw, started = reading.items, time.monotonic()
     cleaned, funnel = clean(raw, config)
     cleaned, found = deidentify_items(cleaned) if deidentifies(config) else (cleaned, Counter())
-    items = annotate(cleaned, resolve_annotator(cleaned, config.annotator))
+    items, set_aside = with_chains(cleaned, config)
+    write_json(folder / "set_aside.json", set_aside)
     splits = split(items, config, generator(seed, "split"))
     if leaks := leakage(splits, config.near_duplicate_jaccard):
         raise LeakageError(leaks[0])
@@ -55,8 +58,9 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, A
     figures = statistics(raw, funnel, splits, config)
     write_json(folder / "statistics.json", figures)
     funnel.frame().to_csv(folder / "funnel.csv", index=False)
-    write_card(folder, figures, config, seed)
-    counts = report(reading, funnel, found, figures, config)
+    write_card(folder, figures, config, seed, config.licence)
+    write_croissant(folder, figures, config, config.licence)
+    counts = report(reading, funnel, found, len([lost for lost in set_aside if lost["answer"] is not None]), figures, config)
     cost = {"leakage_pairs": len(leaks), "construction_minutes": (time.monotonic() - started) / 60, "peak_gib": peak_gib()}
     write_json(folder / "report.json", counts | cost)
     return figures
@@ -65,6 +69,46 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, A
 def deidentifies(config: DatasetConfig) -> bool:
     """Whether this configuration's texts are de-identified (``dataset.deidentify``)."""
     return config.deidentify == "on" or (config.deidentify == "auto" and config.data != SYNTHETIC)
+
+
+def with_chains(items: list[Item], config: DatasetConfig) -> tuple[list[Item], list[dict[str, Any]]]:
+    """Items with a chain on every answer by ``config.annotator``, and what the teacher could write none for.
+
+    Raises:
+        UserError: the teacher is asked for and real data is not de-identified, or its endpoint is at fault.
+    """
+    if config.annotator != "teacher":
+        return annotate(items, resolve_annotator(items, config.annotator)), []
+    if config.data != SYNTHETIC and not deidentifies(config):
+        raise UserError(
+            "dataset.annotator=teacher sends posts to an endpoint; set dataset.deidentify=auto, so that it sees no personal data"
+        )
+    from empathy_lib.empathy_qa.teacher import annotate_with_teacher  # not needed, and not loaded, otherwise
+
+    return annotate_with_teacher(items, config.teacher, cache_dir() / "teacher")
+
+
+def dataset_request(config: DatasetConfig) -> dict[str, Any]:
+    """What decides a dataset, for its stage's request: how fast the teacher is asked, and at what price, does not."""
+    decides = {"model", "temperature", "max_tokens", "attempts", "max_failed_share"} if config.annotator == "teacher" else set()
+    teacher = config.teacher.model_dump(include=decides)
+    return {**config.model_dump(), "teacher": teacher, "source_digest": source_digest(config)}
+
+
+def to_annotate(config: DatasetConfig, seed: int) -> list[Item]:
+    """The items an annotator gets: read, cleaned, de-identified. Raises as :func:`build_dataset` does."""
+    cleaned, _ = clean(read_source(config, seed).items, config)
+    return deidentify_items(cleaned)[0] if deidentifies(config) else cleaned
+
+
+def teacher_estimate(items: list[Item], config: DatasetConfig) -> dict[str, float | None]:
+    """What a teacher would be asked for these items, and at what cost; nothing is sent or written.
+
+    Keys: those of :func:`empathy_lib.empathy_qa.teacher.estimate`.
+    """
+    from empathy_lib.empathy_qa.teacher import TeacherCache, estimate, pairs_of
+
+    return estimate(pairs_of(items), config.teacher, TeacherCache(cache_dir() / "teacher"))
 
 
 def build_folder(profile: Profile, out: str) -> tuple[Path, bool]:
@@ -77,21 +121,22 @@ def build_folder(profile: Profile, out: str) -> tuple[Path, bool]:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file()):
         raise UserError(f"--out {out}: is there and holds no dataset of ours; give a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    request = {**profile.dataset.model_dump(), "source_digest": source_digest(profile.dataset)}
-    with Run(profile, folder.parent).build(folder.name, request) as stage:
+    with Run(profile, folder.parent).build(folder.name, dataset_request(profile.dataset)) as stage:
         if not stage.reused:
             build_dataset(profile.dataset, profile.seed, stage.path)
     return folder, stage.reused
 
 
-def report(reading: Reading, funnel: Funnel, found: Counter[str], figures: dict[str, Any], config: DatasetConfig) -> dict[str, Any]:
+def report(
+    reading: Reading, funnel: Funnel, found: Counter[str], unchained: int, figures: dict[str, Any], config: DatasetConfig
+) -> dict[str, Any]:
     """Where every answer went: ``read`` = ``kept`` + ``rejected`` + ``removed``, all counted in answers, and what came out.
 
     Raises:
         AssertionError: an answer is unaccounted for (would be a bug of ours).
     """
     by_rule = {row["rule"]: int(row["answers_removed"]) for row in funnel.rows}
-    by_rule |= {"beyond dataset.questions": reading.left_out}
+    by_rule |= {"no chain by the teacher": unchained, "beyond dataset.questions": reading.left_out}
     counts = {"read": reading.read, "kept": figures["answers"], "rejected": reading.lost, "removed": sum(by_rule.values())}
     if counts["read"] != counts["kept"] + counts["rejected"] + counts["removed"]:
         raise AssertionError(f"answers are unaccounted for: {counts}")

@@ -5,21 +5,25 @@ Knows: texts. Does not know: items, or what is done with a duplicate (``cleaning
 
 from __future__ import annotations
 
+import re
 import unicodedata
+import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 
-from datasketch import MinHash, MinHashLSH
+from datasketch import LeanMinHash, MinHash, MinHashLSH
 
 NGRAM = 5
+_MARKS = re.compile(r"[\W_]+")
 _PERMUTATIONS = 128
+_EMPTY = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=zlib.crc32)  # copied, since drawing the permutations is slow; SHA-1 would be too
 _CANDIDATE_MARGIN = 0.2  # candidates are sought below the threshold, because MinHash only estimates the Jaccard index
 
 
 def normalise(text: str) -> str:
     """NFKC, case-folded, letters and digits only; a text without any (e.g. "……") keeps its characters."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(ch for ch in folded if ch.isalnum()) or folded.strip()
+    return _MARKS.sub("", folded) or folded.strip()
 
 
 def shingles(text: str) -> frozenset[str]:
@@ -41,6 +45,13 @@ def _bands(threshold: float) -> tuple[int, int]:
     return index.b, index.r
 
 
+@lru_cache(maxsize=100_000)  # cleaning, splitting and the leakage report ask for the same posts; a signature takes about 1 KB
+def _minhash(text: str) -> LeanMinHash:
+    minhash = _EMPTY.copy()
+    minhash.update_batch([gram.encode() for gram in shingles(text)])
+    return LeanMinHash(minhash)
+
+
 def near_duplicate_pairs(texts: Sequence[str], threshold: float) -> list[tuple[int, int, float]]:
     """All pairs ``(i, j, jaccard)``, i < j, whose 5-gram Jaccard index is at least ``threshold``, ordered by (j, i).
 
@@ -51,14 +62,13 @@ def near_duplicate_pairs(texts: Sequence[str], threshold: float) -> list[tuple[i
         texts: N texts.
         threshold: in (0, 1].
     """
-    grams = [shingles(text) for text in texts]
-    hashes = MinHash.bulk([[gram.encode() for gram in gram_set] for gram_set in grams], num_perm=_PERMUTATIONS, seed=1)
     index = MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(threshold))
     pairs: list[tuple[int, int, float]] = []
-    for j, (gram_set, minhash) in enumerate(zip(grams, hashes, strict=True)):
-        for i in sorted(index.query(minhash)):
-            similarity = jaccard(grams[i], gram_set)
-            if similarity >= threshold:
-                pairs.append((i, j, similarity))
+    for j, text in enumerate(texts):
+        minhash = _minhash(text)
+        if candidates := sorted(index.query(minhash)):
+            grams = shingles(text)
+            similar = ((i, jaccard(shingles(texts[i]), grams)) for i in candidates)
+            pairs += [(i, j, similarity) for i, similarity in similar if similarity >= threshold]
         index.insert(j, minhash)
     return pairs

@@ -52,7 +52,7 @@ class Item(BaseModel):
     answers: list[Answer]
     gold: Gold | None = None
     source: str = "synthetic"
-    coe_origin: Literal["", "gold", "rules"] = ""
+    coe_origin: Literal["", "gold", "rules", "teacher"] = ""
     noise: str = Field("", description="kind of noise planted in the question; empty for a clean or real item")
 
     @field_validator("question")

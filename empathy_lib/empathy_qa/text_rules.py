@@ -31,6 +31,9 @@ _REPEATED = re.compile(r"([^\W\d]|[^\w\s.…])\1{4,}|(\.)\2{6,}|(…)\3{3,}")
 _WIDTH = {code: code - 0xFEE0 for first, last in ((0xFF10, 0xFF19), (0xFF21, 0xFF3A), (0xFF41, 0xFF5A)) for code in range(first, last + 1)}
 _WIDTH[0x3000] = 0x20
 
+_CHINESE = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]+")
+_OTHER_WORD = re.compile("[\u3040-\u30ff\uac00-\ud7af]|[^\\W\\d_\u3040-\u30ff\uac00-\ud7af]+")
+
 # What a site or app writes around an answer. Contact and sales talk is not here: it must stay for the advertisement rule to see.
 _BOILERPLATE = re.compile(
     r"(?:^|(?<=[。！？!?\n]))[ \t]*(?:"
@@ -123,6 +126,7 @@ def is_chinese(text: str) -> bool:
 
     Kana and Hangul count letter by letter, as Chinese does. A text without a letter is not Chinese.
     """
-    chinese = len(re.findall(r"[\u3400-\u9fff\U00020000-\U0003ffff]", text))
-    others = len(re.findall(r"[\u3040-\u30ff\uac00-\ud7af]|[^\W\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]+", text))
+    rest, runs = _CHINESE.subn(" ", text)
+    chinese = len(text) - len(rest) + runs
+    others = len(_OTHER_WORD.findall(rest))
     return chinese > 0 and chinese / (chinese + others) >= MIN_CHINESE_SHARE

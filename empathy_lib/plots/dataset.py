@@ -32,9 +32,11 @@ def run_note(run: Run) -> str:
 
 def origin_note(statistics: dict[str, Any]) -> str:
     """What the data is, for captions: "Synthetic posts written by the project, n = 90." or "Real data of the user …"."""
-    kind = "Synthetic posts written by the project" if statistics["synthetic"] else "Real data of the user, chains made by rules"
-    if not statistics["synthetic"] and statistics["annotator"] == "gold":
-        kind = "Data of the user, chains as the file gives them"
+    chains = {"rules": "made by rules", "teacher": "written by a language model"}.get(statistics["annotator"])
+    if statistics["synthetic"]:
+        kind = "Synthetic posts written by the project" + (f", chains {chains}" if chains else "")
+    else:
+        kind = f"Real data of the user, chains {chains}" if chains else "Data of the user, chains as the file gives them"
     return f"{kind}, n = {statistics['questions']:,} questions."
 
 

@@ -19,6 +19,7 @@ from empathy_lib.plots.style import use_style
 matplotlib.use("Agg")
 use_style()
 FILES = {"train.jsonl", "validation.jsonl", "test.jsonl", "statistics.json", "funnel.csv", "README.md", "rejected.jsonl", "report.json"}
+FILES |= {"set_aside.json", "croissant.json"}
 SYNTHETIC = DatasetConfig(questions=60)
 
 
