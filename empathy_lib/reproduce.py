@@ -118,7 +118,7 @@ def check(request: Request, notebooks: Sequence[Path] | None = None) -> Plan:
     profile = load_profile(request.profile, overrides)
     chosen = _chosen(request, notebooks or [ROOT / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS])
     if profile.dataset.data.startswith(HUB):
-        _hub_id("data", profile.dataset.data.removeprefix(HUB))
+        _hub_id("data", profile.dataset.data.removeprefix(HUB), SYNTHETIC)
     elif profile.dataset.data != SYNTHETIC:
         overrides["dataset.data"] = str(source_path(profile.dataset).resolve())
         try:
@@ -169,15 +169,15 @@ def _base_model(source: str) -> str:
             fault = "no config.json in it" if local.is_dir() else "no such folder"
             raise UserError(f"base model {source}: {fault}; give a folder in the hub's layout, a hub id, or '{WHEEL}'")
         return str(local.resolve())
-    _hub_id("base model", source)
+    _hub_id("base model", source, WHEEL)
     return source
 
 
-def _hub_id(what: str, name: str) -> None:
+def _hub_id(what: str, name: str, own: str) -> None:
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise UserError(f"{what} {name}: no folder and no hub id; write owner/name, or a folder's path") from error
+        raise UserError(f"{what} {name}: no folder and no hub id; write owner/name, a folder's path, or '{own}'") from error
 
 
 def kernel_problem(name: str = KERNEL) -> str:

@@ -37,12 +37,13 @@ def load_encoder(folder: Path | str, max_length: int) -> SentenceTransformer:
     Posts and answers share the decoder; answers then pass one linear layer, which starts as the identity. Without it a copied post
     lies where the post lies, so no amount of copies among the negatives teaches the encoder to push them away.
     """
-    where, model_kwargs = str(device()), {"dtype": working_dtype(), "attn_implementation": attention_name()}
+    where, dtype = str(device()), working_dtype()
+    model_kwargs = {"dtype": dtype, "attn_implementation": attention_name()}
     if (Path(folder) / "modules.json").is_file():
         return SentenceTransformer(str(folder), device=where, model_kwargs=model_kwargs)
     transformer = Transformer(str(folder), max_seq_length=max_length, model_kwargs=model_kwargs, processor_kwargs={"padding_side": "right"})
     size = transformer.get_embedding_dimension()
-    nothing, identity = torch.zeros(size, dtype=working_dtype()), torch.nn.Identity()
+    nothing, identity = torch.zeros(size, dtype=dtype), torch.nn.Identity()
     own = Dense(size, size, activation_function=identity, init_weight=nothing.repeat(size, 1), init_bias=nothing, use_residual=True)
     sides = Router.for_query_document(query_modules=[Normalize()], document_modules=[own, Normalize()])
     return SentenceTransformer(modules=[transformer, Pooling(size, pooling_mode="mean"), sides], device=where)

@@ -46,8 +46,7 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, A
     reading = read_source(config, seed)
     write_jsonl(reading.rejected, folder / "rejected.jsonl")
     raw, started = reading.items, time.monotonic()
-    cleaned, funnel = clean(raw, config)
-    cleaned, found = deidentify_items(cleaned) if deidentifies(config) else (cleaned, Counter())
+    cleaned, funnel, found = _cleaned(raw, config)
     items, set_aside = with_chains(cleaned, config)
     write_json(folder / "set_aside.json", set_aside)
     splits = split(items, config, generator(seed, "split"))
@@ -97,8 +96,14 @@ def dataset_request(config: DatasetConfig) -> dict[str, Any]:
 
 def to_annotate(config: DatasetConfig, seed: int) -> list[Item]:
     """The items an annotator gets: read, cleaned, de-identified. Raises as :func:`build_dataset` does."""
-    cleaned, _ = clean(read_source(config, seed).items, config)
-    return deidentify_items(cleaned)[0] if deidentifies(config) else cleaned
+    return _cleaned(read_source(config, seed).items, config)[0]
+
+
+def _cleaned(raw: list[Item], config: DatasetConfig) -> tuple[list[Item], Funnel, Counter[str]]:
+    """Items cleaned and, where the configuration asks for it, de-identified; what was removed, and findings by type."""
+    cleaned, funnel = clean(raw, config)
+    cleaned, found = deidentify_items(cleaned) if deidentifies(config) else (cleaned, Counter())
+    return cleaned, funnel, found
 
 
 def teacher_estimate(items: list[Item], config: DatasetConfig) -> dict[str, float | None]:

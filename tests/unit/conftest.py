@@ -95,3 +95,16 @@ def base(hub_folder, items, tmp_path_factory):
 def rng() -> np.random.Generator:
     """A fixed generator."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def psyqa_records():
+    """40 records of PsyQA's layout in words of our own, one full answer each; copy before changing them."""
+    return [
+        {
+            "question": f"第{i}个帖子：我和第{i * 7}位同事处不好，{'甲乙丙丁戊己庚辛壬癸'[i % 10] * 12}，怎么办？",
+            "keywords": ["职场", "家庭", "恋爱"][i % 3],
+            "answers": [{"answer_text": f"第{i}个回答。" + "慢慢说，我在听。" * 15}],
+        }
+        for i in range(40)
+    ]

@@ -1,6 +1,7 @@
 """The whole construction: files, reproducibility, both kinds of source, card and figures."""
 
 import json
+from copy import deepcopy
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -30,17 +31,12 @@ def synthetic(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory):
+def real(tmp_path_factory, psyqa_records):
     """A PsyQA file of 40 posts in words of our own, one reply in four too short, one post about self-harm."""
     folder = tmp_path_factory.mktemp("real")
-    records = [
-        {
-            "question": f"第{i}个帖子：我和第{i * 7}位同事处不好，{'甲乙丙丁戊己庚辛壬癸'[i % 10] * 12}，怎么办？",
-            "keywords": ["职场", "家庭", "恋爱"][i % 3],
-            "answers": [{"answer_text": f"第{i}个回答。" + "慢慢说，我在听。" * 15}, {"answer_text": "抱抱"}][: 1 + (i % 4 == 0)],
-        }
-        for i in range(40)
-    ]
+    records = deepcopy(psyqa_records)
+    for record in records[::4]:
+        record["answers"].append({"answer_text": "抱抱"})
     records[0]["question"] += "有时我不想活了。"
     records[1]["question"] += "我叫李明，电话13812345678。"
     (folder / "psyqa.json").write_text(json.dumps(records), encoding="utf-8")

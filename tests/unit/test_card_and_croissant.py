@@ -30,24 +30,14 @@ HEADINGS += ["Limits", "Safety"]
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(tmp_path_factory, psyqa_records):
     """``{"synthetic", "real"}``: a dataset folder, its figures, its configuration; the real one without strategy, gold and sub-topic."""
     root = tmp_path_factory.mktemp("datasets")
-    records = [
-        {
-            "question": f"第{i}个帖子：我和第{i * 7}位同事处不好，{'甲乙丙丁戊己庚辛壬癸'[i % 10] * 12}，怎么办？",
-            "keywords": ["职场", "家庭", "恋爱"][i % 3],
-            "answers": [{"answer_text": f"第{i}个回答。" + "慢慢说，我在听。" * 15}],
-        }
-        for i in range(30)
-    ]
-    (root / "psyqa.json").write_text(json.dumps(records), encoding="utf-8")
+    (root / "psyqa.json").write_text(json.dumps(psyqa_records[:30]), encoding="utf-8")
     made = {}
     for name, config in (("synthetic", SYNTHETIC), ("real", DatasetConfig(data=str(root / "psyqa.json")))):
         folder = root / f"{name} 数据"
         made[name] = (folder, build_dataset(config, 1, folder), config)
-        write_card(folder, made[name][1], config, 1)
-        write_croissant(folder, made[name][1], config)
         (folder / "manifest.json").write_text('{"request": "x"}', encoding="utf-8")
         (folder / "rejected.jsonl").write_text('{"line": 3, "field": "question", "reason": "is empty"}\n', encoding="utf-8")
     return made
