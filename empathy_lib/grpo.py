@@ -133,7 +133,7 @@ def train_grpo(
         args=arguments,
         train_dataset=prompts_of(items, tokenizer, config.max_steps * config.prompts_per_step, seed),
         processing_class=tokenizer,
-        optimizers=(MasterAdamW(model.parameters(), lr=config.learning_rate), None),
+        optimizers=(MasterAdamW(model.parameters(), lr=config.learning_rate, eps=config.adam_epsilon), None),
         callbacks=[JsonlLog(log)],
     )
     if trainer.ref_model is not None:

@@ -30,9 +30,12 @@ class MasterAdamW(torch.optim.Optimizer):
     A bf16 weight has 8 significant bits, so an update of 1e-6 times its size would be rounded away; the master keeps it.
     ``param_groups`` are the masters' (the learning-rate schedule acts there); gradients are read from, and weights
     written to, the parameters handed in. ``parameters`` may be groups with a rate of their own, ``{"params": […], "lr": …}``.
+    Adam divides a step by √v + ``eps``: where ``eps`` is far above √v it is SGD with momentum at the rate ``lr / eps``.
     """
 
-    def __init__(self, parameters: Iterable[torch.Tensor] | list[dict[str, Any]], lr: float, weight_decay: float = 0.0):
+    def __init__(
+        self, parameters: Iterable[torch.Tensor] | list[dict[str, Any]], lr: float, weight_decay: float = 0.0, eps: float = 1e-8
+    ):
         given = list(parameters)
         groups = given if isinstance(given[0], dict) else [{"params": given}]
         groups = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
@@ -40,7 +43,7 @@ class MasterAdamW(torch.optim.Optimizer):
         self.masters = [p.detach().to(torch.float32, copy=True).requires_grad_() for p in self.parameters]
         unused = iter(self.masters)
         groups = [{**group, "params": list(itertools.islice(unused, len(group["params"])))} for group in groups]
-        self.inner = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
+        self.inner = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), eps=eps, weight_decay=weight_decay, fused=True)
         super().__init__(self.masters, {"lr": lr})
         self.param_groups = self.inner.param_groups
 

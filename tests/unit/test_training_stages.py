@@ -156,6 +156,14 @@ def test_groups_of_parameters_have_their_own_rate():
     assert slow[0].item() == pytest.approx(-1e-3, rel=1e-2) and fast[0].item() == pytest.approx(-1e-2, rel=1e-2)
 
 
+def test_a_large_epsilon_makes_steps_follow_the_gradient_in_size():
+    weight = torch.nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([1e-4, 1e-6])
+    training.MasterAdamW([weight], lr=1e-3, eps=1.0).step()
+    assert (weight[0] / weight[1]).item() == pytest.approx(100, rel=1e-2)  # plain Adam: 1
+    assert weight[0].item() == pytest.approx(-1e-7, rel=1e-2)
+
+
 def test_master_weights_keep_updates_that_bf16_would_round_away():
     weight = torch.nn.Parameter(torch.ones(8, dtype=torch.bfloat16))
     optimizer = training.MasterAdamW([weight], lr=1e-4)
