@@ -138,7 +138,9 @@ class GRPOStageConfig(_Config):
     num_generations: int = Field(8, ge=2, description="group size: completions per prompt")
     micro_batch: int = Field(16, ge=1, description="completions per forward and backward pass; divides prompts_per_step × num_generations")
     learning_rate: float = Field(5e-6, gt=0)
-    adam_epsilon: float = Field(1e-8, gt=0, description="of Adam; a large one, as 1e-3, leaves SGD with momentum at the rate learning_rate / adam_epsilon")
+    adam_epsilon: float = Field(
+        1e-8, gt=0, description="of Adam; far above the gradients, as 1e-3, it leaves SGD with momentum, rate learning_rate / it"
+    )
     beta: float = Field(0.02, ge=0, description="weight of the KL to the SFT policy")
     reward: Literal["threshold", "smooth"] = Field("threshold", description="r_answer: 1 at or above the threshold, or the cosine itself")
     copy_guard: float = Field(0.1, ge=0, le=1, description="r_answer is 0 from this copy rate on; 1 switches the guard off")

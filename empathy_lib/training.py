@@ -33,9 +33,7 @@ class MasterAdamW(torch.optim.Optimizer):
     Adam divides a step by √v + ``eps``: where ``eps`` is far above √v it is SGD with momentum at the rate ``lr / eps``.
     """
 
-    def __init__(
-        self, parameters: Iterable[torch.Tensor] | list[dict[str, Any]], lr: float, weight_decay: float = 0.0, eps: float = 1e-8
-    ):
+    def __init__(self, parameters: Iterable[torch.Tensor] | list[dict[str, Any]], lr: float, weight_decay: float = 0.0, eps: float = 1e-8):
         given = list(parameters)
         groups = given if isinstance(given[0], dict) else [{"params": given}]
         groups = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
