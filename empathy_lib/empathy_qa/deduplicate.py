@@ -17,7 +17,7 @@ NGRAM = 5
 _MARKS = re.compile(r"[\W_]+")
 _PERMUTATIONS = 128
 _EMPTY = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=zlib.crc32)  # copied, since drawing the permutations is slow; SHA-1 would be too
-_CANDIDATE_MARGIN = 0.2  # candidates are sought below the threshold, because MinHash only estimates the Jaccard index
+_CANDIDATE_MARGIN = 0.1  # candidates are sought below the threshold, because MinHash only estimates the Jaccard index
 
 
 def normalise(text: str) -> str:
@@ -72,3 +72,10 @@ def near_duplicate_pairs(texts: Sequence[str], threshold: float) -> list[tuple[i
             pairs += [(i, j, similarity) for i, similarity in similar if similarity >= threshold]
         index.insert(j, minhash)
     return pairs
+
+
+def compare_all(texts: Sequence[str], threshold: float) -> list[tuple[int, int, float]]:
+    """What :func:`near_duplicate_pairs` seeks, found by comparing all N (N - 1) / 2 pairs: exact and slow, to measure the search by."""
+    grams = [shingles(text) for text in texts]
+    compared = ((i, j, jaccard(grams[i], grams[j])) for j in range(len(texts)) for i in range(j))
+    return [pair for pair in compared if pair[2] >= threshold]

@@ -28,6 +28,7 @@ from empathy_lib.artefacts import digest
 from empathy_lib.coe import LAYERS, ChainOfEmpathy
 from empathy_lib.config import TeacherConfig
 from empathy_lib.copying import COPY_NGRAM, copy_rate
+from empathy_lib.empathy_qa.annotate import speaks_of_self_harm
 from empathy_lib.empathy_qa.schema import Item
 from empathy_lib.errors import UserError
 
@@ -37,6 +38,7 @@ LAYER_CHARS = (8, 200)
 MIN_SHARED_BIGRAMS = 0.06
 CACHE = "teacher_cache.jsonl"
 
+_HUMAN_HELP = ("热线", "医生", "医院", "急救", "专业", "家人", "亲友", "朋友", "身边的人", "信任的人")
 _FUNCTION = set("的了是我你他她它们这那有在和就都也不很到着过吗呢吧啊会能要想为与及或但而让被把给对从以得地之其个一没又还更最者")
 _REPLY_TOKENS = 260  # four layers of 50 characters and the tags; used until the cache tells what this model really writes
 _MESSAGE_TOKENS = 8  # a chat template's own tokens around one message
@@ -53,7 +55,8 @@ L4 回应策略：要回应这样的情绪、原因和意图，该怎样一步�
 3. L1 至 L3 沿用求助帖里的关键词语，让人看得出说的是哪一件事；L1 至 L3 不提回答。
 4. L4 只概括做法，不摘抄回答里的句子，也不写出回答本身。
 5. 用第三人称，称对方为“求助者”；每层一到三句，20 至 120 个汉字。
-6. 只输出下面这一行格式，把省略号换成内容；标签照抄，前后没有别的文字，也不用代码块。
+6. 求助帖若提到自伤或自杀：L1 如实点明，不写方法和细节；L4 先写确认对方此刻的安全，并写明要联系身边的人、医生或危机热线。
+7. 只输出下面这一行格式，把省略号换成内容；标签照抄，前后没有别的文字，也不用代码块。
 <empathy_think><L1>…</L1><L2>…</L2><L3>…</L3><L4>…</L4></empathy_think>"""
 _AGAIN = "上面的输出不合要求：{faults}。请改正后重新输出完整的一行，要求和格式不变，不要解释。"
 _REMARKS = {
@@ -63,6 +66,7 @@ _REMARKS = {
     "too long": f"{{}} 太长，最多 {LAYER_CHARS[1]} 个字",
     "ungrounded": "L1 至 L3 和求助帖几乎没有共同的词语，请写这一帖里的事",
     "leaks the answer": "{} 摘抄了回答里的原文，请换成自己的概括",
+    "no human help": "求助帖提到自伤或自杀，{} 没有写明要联系身边的人、医生或危机热线",
 }
 
 
@@ -104,6 +108,7 @@ def check_reply(reply: str, pair: Pair, *, cut: bool = False) -> tuple[ChainOfEm
 
     Grounding is the overlap of the content character bigrams of L1 to L3 with the post's, as a share of the smaller set, so that a
     post of three words can be met. Leakage is a run of ``COPY_NGRAM`` characters that stands in the answer and not in the post.
+    A post that speaks of suicide or self-injury needs an L4 that points to people.
     """
     _, _, text = reply.rpartition("</think>")  # models that think aloud: their own tag, before the chain
     whole = f"{text}<answer>回复</answer>"
@@ -117,6 +122,8 @@ def check_reply(reply: str, pair: Pair, *, cut: bool = False) -> tuple[ChainOfEm
     if post and len(ours & post) < max(1, MIN_SHARED_BIGRAMS * min(len(ours), len(post))):
         faults.append(Fault("ungrounded"))
     faults += [Fault("leaks the answer", name) for name, value in layers.items() if _leaks(value, pair)]
+    if speaks_of_self_harm(pair.question) and not any(word in layers["L4"] for word in _HUMAN_HELP):
+        faults.append(Fault("no human help", "L4"))
     return (None if faults else found.coe), faults
 
 

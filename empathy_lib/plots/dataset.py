@@ -9,7 +9,9 @@ from collections import Counter
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -59,6 +61,39 @@ def topics(splits: dict[str, list[Item]], origin: str) -> Figure:
     axes.set_title("Topics", loc="left")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
     return caption(figure, f"{origin} {len(total)} topic label(s); the paper: 29 main topics in its own data, second-hand.")
+
+
+def sunburst(items: list[Item], origin: str) -> Figure:
+    """Topics (inner ring, named) and their sub-topics (outer ring, in shades of the topic's colour), by questions.
+
+    Beyond 40 topics the rest is one sector; a sub-topic without a name counts as one of its own.
+    """
+    counts = Counter((item.topic or "（未标注）", item.subtopic or "（未标注）") for item in items)
+    by_topic: Counter[str] = Counter()
+    for (topic, _), count in counts.items():
+        by_topic[topic] += count
+    shown = {topic for topic, _ in by_topic.most_common(MAX_TOPICS)}
+    merged: dict[str, list[int]] = {}
+    for (topic, _), count in sorted(counts.items(), key=lambda pair: (-by_topic[pair[0][0]], pair[0][0], -pair[1], pair[0][1])):
+        merged.setdefault(topic if topic in shown else f"其他 {len(by_topic) - len(shown)} 个主题", []).append(count)
+    colours = sns.husl_palette(len(merged), l=0.72)
+    figure, axes = plt.subplots(figsize=(7.5, 7.5))
+    ring = {"startangle": 90, "counterclock": False}
+    edge = {"edgecolor": "white", "linewidth": 0.5}
+    named, _ = axes.pie([sum(part) for part in merged.values()], radius=0.78, colors=colours, wedgeprops={"width": 0.4, **edge}, **ring)
+    shades = [
+        shade
+        for colour, part in zip(colours, merged.values(), strict=True)
+        for shade in sns.light_palette(colour, len(part) + 2, reverse=True)[: len(part)]
+    ]
+    axes.pie([n for part in merged.values() for n in part], radius=1, colors=shades, wedgeprops={"width": 0.2, **edge}, **ring)
+    for wedge, topic in zip(named, merged, strict=True):
+        angle = (wedge.theta1 + wedge.theta2) / 2
+        x, y = 0.58 * np.cos(np.deg2rad(angle)), 0.58 * np.sin(np.deg2rad(angle))
+        turn = angle if -90 <= (angle + 180) % 360 - 180 <= 90 else angle + 180
+        axes.text(x, y, topic, rotation=turn, rotation_mode="anchor", ha="center", va="center", fontsize=7.5)
+    axes.set_title("Topics and sub-topics", loc="left")
+    return caption(figure, f"{origin} {len(by_topic)} topic and {len(counts)} sub-topic label(s), by number of questions.")
 
 
 def lengths(items: list[Item], origin: str) -> Figure:

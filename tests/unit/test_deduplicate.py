@@ -1,13 +1,11 @@
 """Near-duplicate search against brute force, and the laws of the normal form."""
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from empathy_lib.empathy_qa.deduplicate import jaccard, near_duplicate_pairs, normalise, shingles
+from empathy_lib.empathy_qa.deduplicate import compare_all, jaccard, near_duplicate_pairs, normalise, shingles
 
 TEXT = st.text("我你他难过害怕工作 ，。？！abAB１２…", max_size=60)
 
@@ -40,10 +38,14 @@ def test_pairs_equal_brute_force_on_edited_texts():
     alphabet = list("天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏闰余成岁律吕调阳")
     posts = ["".join(rng.choice(alphabet, size=120)) for _ in range(25)]
     texts = posts + ["".join(ch for ch in post if rng.random() > rate) for post in posts for rate in (0.0, 0.01, 0.03, 0.06)]
-    grams = [shingles(text) for text in texts]
-    wanted = {(i, j) for i, j in combinations(range(len(texts)), 2) if jaccard(grams[i], grams[j]) >= 0.7}
-    assert {(i, j) for i, j, _ in near_duplicate_pairs(texts, 0.7)} == wanted
+    wanted = compare_all(texts, 0.7)
+    assert near_duplicate_pairs(texts, 0.7) == wanted
     assert len(wanted) > 25
+
+
+def test_comparing_all_finds_the_pairs_at_and_above_the_threshold():
+    assert compare_all(["abcdefgh", "abcdefgx", "天地玄黄宇宙洪荒"], 0.6) == [(0, 1, pytest.approx(3 / 5))]
+    assert compare_all(["abcdefgh", "abcdefgx"], 0.61) == []
 
 
 @settings(max_examples=30, deadline=None)

@@ -291,6 +291,14 @@ def test_checks():
     assert check_reply(edited(L1="求助者觉得好累，没有力气。"), Pair("我好累", ANSWER))[1] == [], "a short post can be met"
 
 
+def test_a_post_that_speaks_of_suicide_needs_a_chain_that_points_to_people():
+    post = POST + "有时候我想自杀。"
+    chain, faults = check_reply(GOOD, Pair(post, ANSWER))
+    assert chain is None and [str(fault) for fault in faults] == ["no human help: L4"]
+    pointing = edited(L4="先确认求助者此刻是否安全，再请对方联系身边的人、医生或危机热线。")
+    assert check_reply(pointing, Pair(post, ANSWER))[1] == []
+
+
 def test_no_items(config, tmp_path):
     assert annotate_with_teacher([], config, tmp_path) == ([], [])
 
