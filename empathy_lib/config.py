@@ -74,6 +74,9 @@ class DatasetConfig(_Config):
     teacher: TeacherConfig = TeacherConfig()
     questions: int = Field(1500, ge=1, description="synthetic questions before noise, or the most of a real source")
     answers_per_question: tuple[int, int] = Field((3, 5), description="fewest and most synthetic answers a question")
+    answer_length: Literal["short", "long"] = Field(
+        "short", description="synthetic posts of about 170 characters and answers of about 140, or, as PsyQA's, of about 200 and 600"
+    )
     advertisement_rate: float = Field(0.05, ge=0, le=1, description="share of extra answers that are advertisements")
     short_answer_rate: float = Field(0.05, ge=0, le=1, description="share of extra answers below min_answer_chars")
     duplicate_rate: float = Field(0.05, ge=0, le=1, description="share of extra questions that repeat another, exactly or nearly")

@@ -125,6 +125,43 @@ class NoiseParts(_Part):
     word_changes: list[tuple[str, str]]
 
 
+class LongQuestionParts(_Part):
+    orders: Annotated[list[list[str]], Field(min_length=1)]
+    days: list[Template]
+    inner: list[Template]
+    stories: list[Template]
+    closings: dict[Intent, list[Template]]
+
+
+class LongAnswerParts(_Part):
+    orders: dict[str, list[list[str]]]
+    retells: list[Template]
+    sources: list[Template]
+    hears: list[Template]
+    supports: list[Template]
+    echoes: list[Template]
+    thoughts: list[Template]
+    hows: list[Template]
+    steps: list[Template]
+    paces: list[Template]
+    kinds: list[Template]
+    cares: list[Template]
+    says: list[Template]
+    tells: list[Template]
+    leads: list[Template]
+    leadons: list[Template]
+    closings: dict[str, list[Template]]
+    bias_extra: list[Template]
+    thinking: list[Template]
+
+
+class Long(_Part):
+    """``long.yaml``: what posts and answers of PsyQA's length need beside ``common.yaml``."""
+
+    question: LongQuestionParts
+    answer: LongAnswerParts
+
+
 class Common(_Part):
     """``common.yaml``: all that does not depend on the topic."""
 
@@ -153,6 +190,7 @@ class Library(_Part):
 
     topics: list[Topic]
     common: Common
+    long: Long
 
 
 def _validated(model: type[BaseModel], path: Path) -> Any:
@@ -170,6 +208,10 @@ def load_library(folder: Path = SYNTHESIS_DIR) -> Library:
         UserError: names file and field of the first fault.
     """
     common = _validated(Common, folder / "common.yaml")
+    long = _validated(Long, folder / "long.yaml")
+    for section, keys in (("orders", long.answer.orders), ("closings", long.answer.closings)):
+        if set(keys) != set(common.answer.strategies):
+            raise UserError(f"{folder / 'long.yaml'}: field 'answer.{section}': the keys must be {', '.join(common.answer.strategies)}")
     topics = []
     for path in sorted((folder / "topics").glob("*.yaml")):
         topic = _validated(Topic, path)
@@ -182,7 +224,7 @@ def load_library(folder: Path = SYNTHESIS_DIR) -> Library:
         topics.append(topic)
     if not topics:
         raise UserError(f"{folder / 'topics'}: no *.yaml there; restore the topic files from the repository")
-    return Library(topics=topics, common=common)
+    return Library(topics=topics, common=common, long=long)
 
 
 def alternatives(template: str) -> list[list[str]]:

@@ -72,7 +72,8 @@ def generate(config: DatasetConfig, seed: int, library: Library | None = None) -
     """
     library = library or load_library()
     latents = list(plan(library, config.questions, generator(seed, "synthesis/plan")))
-    writer = Writer(library, generator(seed, "synthesis/posts"), generator(seed, "synthesis/answers"))
+    kind = writer_of(config)
+    writer = kind(library, generator(seed, "synthesis/posts"), generator(seed, "synthesis/answers"))
     items = [writer.item(latent, config.answers_per_question) for latent in latents]
     noise = Noise(library)
     answers = sum(len(item.answers) for item in items)
@@ -84,6 +85,13 @@ def generate(config: DatasetConfig, seed: int, library: Library | None = None) -
     for number, place in enumerate(order, 1):
         items[place].id = f"syn-{number:06d}"
     return [items[place] for place in order]
+
+
+def writer_of(config: DatasetConfig) -> type[Writer]:
+    """Who writes posts and answers of the configuration's length."""
+    from empathy_lib.empathy_qa.long_form import LongWriter  # here, since it builds on this module
+
+    return LongWriter if config.answer_length == "long" else Writer
 
 
 def plan(library: Library, count: int, rng: np.random.Generator) -> Iterator[Latent]:
@@ -186,13 +194,7 @@ class Writer:
     def question(self, latent: Latent) -> str:
         """Write the post: all parts that carry a label, and optional ones while it stays within ``QUESTION_CHARS``."""
         order = self._orders.draw().split("-")
-        texts = {
-            "situation": latent.situation.text,
-            "emotion": self._emotion[latent.emotion].draw(),
-            "cause": self._cause_lead.draw(lambda lead: latent.cause.text.startswith(lead) if lead else 0) + latent.cause.text,
-            "belief": self._belief_lead.draw() + latent.belief.text,
-            "closing": self._question_closing[latent.intent].draw(),
-        }
+        texts = self._labelled(latent)
         if "story" in order:
             texts["story"] = self._story.draw()
         decks = {"opening": self._opening, "setting": self._setting, "turn": self._turn, "thanks": self._thanks}
@@ -204,6 +206,16 @@ class Writer:
                 if length + len(text) <= QUESTION_CHARS[1]:
                     texts[part] = text
         return "".join(texts[part] for part in order if part in texts)
+
+    def _labelled(self, latent: Latent) -> dict[str, str]:
+        """The parts of a post that carry a label."""
+        return {
+            "situation": latent.situation.text,
+            "emotion": self._emotion[latent.emotion].draw(),
+            "cause": self._cause_lead.draw(lambda lead: latent.cause.text.startswith(lead) if lead else 0) + latent.cause.text,
+            "belief": self._belief_lead.draw() + latent.belief.text,
+            "closing": self._question_closing[latent.intent].draw(),
+        }
 
     def answers(self, latent: Latent, question: str, answers_per_question: tuple[int, int]) -> list[Answer]:
         """Write the answers to a post: each with another strategy while they last, no topic sentence twice."""
@@ -238,13 +250,7 @@ class Writer:
             return copied(text) + 100 * (text in texts)
 
         def write(part: str) -> str:
-            if part in pools:
-                return next(pools[part])
-            if part == "bias":
-                return self._bias[latent.belief.bias].draw(price)
-            if part == "closing":
-                return self._closing[strategy].draw(price)
-            return self._shared[names.get(part, part)].draw(price, **fields)
+            return next(pools[part]) if part in pools else self._deck(names.get(part, part), latent, strategy).draw(price, **fields)
 
         main, extra = (side.strip(",").split(",") for side in self._answer_orders[strategy].draw().split("/"))
         for part in main:
@@ -254,6 +260,9 @@ class Writer:
             # support belongs to the acknowledgement, anything else before the farewell
             texts.insert(main.index("ack") + 1 if extra[0] == "support" else main.index("closing"), write(extra[0]))
         return Answer(text="".join(texts), strategy=strategy, coe=self.chain(latent, strategy))
+
+    def _deck(self, part: str, latent: Latent, strategy: str) -> Deck:
+        return {"bias": self._bias[latent.belief.bias], "closing": self._closing[strategy]}.get(part) or self._shared[part]
 
     def chain(self, latent: Latent, strategy: str) -> ChainOfEmpathy:
         """Write the four layers; each holds its gold words as they are."""
@@ -299,7 +308,7 @@ class Noise:
 
     def duplicates(self, items: list[Item], latents: list[Latent], config: DatasetConfig, rng: np.random.Generator) -> Iterator[Item]:
         """Repeat random posts exactly or nearly, as people do who post twice; the answers are others."""
-        writer = Writer(self.library, rng, rng)
+        writer = writer_of(config)(self.library, rng, rng)
         kinds = _cycle([lambda text, rng: text, self._repunctuate, self._reword, self._greet], rng)
         for place in rng.permutation(len(items))[: round(config.duplicate_rate * len(items))]:
             question = next(kinds)(items[place].question, rng)
