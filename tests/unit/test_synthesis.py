@@ -134,6 +134,9 @@ def test_broken_yaml_and_missing_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r"common\.yaml: no such file"):
         load_library(tmp_path)
     shutil.copy(COMMON_FILE, tmp_path)
+    with pytest.raises(UserError, match=r"long\.yaml: no such file"):
+        load_library(tmp_path)
+    shutil.copy(COMMON_FILE.with_name("long.yaml"), tmp_path)
     with pytest.raises(UserError, match=r"topics: no \*\.yaml there"):
         load_library(tmp_path)
     (tmp_path / "common.yaml").write_text("a: [1\nb: 2", encoding="utf-8")

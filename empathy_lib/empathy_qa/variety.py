@@ -1,0 +1,65 @@
+"""How varied a dataset's language is: sentences that recur, Distinct-n, self-BLEU.
+
+Knows: items and texts. Does not know: what is varied enough; put a corpus of real posts beside it, with the same sample sizes, since
+Distinct-n falls and self-BLEU rises as a sample grows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sacrebleu.metrics import BLEU
+
+from empathy_lib.empathy_qa.schema import Item
+from empathy_lib.metrics import distinct
+
+_SENTENCE = re.compile(r"[^。！？!?\n]+[。！？!?]*[”」』’]*")
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences in order, with their end marks, without white space around them."""
+    return [sentence for found in _SENTENCE.findall(text) if (sentence := found.strip())]
+
+
+def sentence_shares(items: Sequence[Item]) -> pd.Series:
+    """For each sentence the share of items whose post or answers hold it, the highest first."""
+    held: Counter[str] = Counter()
+    for item in items:
+        held.update({sentence for text in (item.question, *item.references) for sentence in sentences(text)})
+    return pd.Series(dict(held.most_common()), dtype=float) / len(items)
+
+
+def self_bleu(texts: Sequence[str]) -> float:
+    """Mean BLEU-4 (sacreBLEU, ``zh``: characters) of each text against all others as references, 0 to 100; high is monotonous.
+
+    Zhu et al. 2018 (Texygen, arXiv 1802.01886). Takes time quadratic in the number of texts: sample about a hundred. NaN below two texts.
+    """
+    if len(texts) < 2:
+        return float("nan")
+    metric = BLEU(tokenize="zh", effective_order=True)
+    scores = [metric.sentence_score(text, [*texts[:place], *texts[place + 1 :]]).score for place, text in enumerate(texts)]
+    return float(np.mean(scores))
+
+
+def variety(items: Sequence[Item], sample: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Posts and answers of a random sample of items, one answer each: rows ``question`` and ``answer``.
+
+    Columns: ``n``, ``characters`` (mean), ``distinct_2`` and ``distinct_3`` (character n-grams, 0 to 1), ``self_bleu`` (0 to 100).
+    """
+    drawn = [items[place] for place in rng.permutation(len(items))[:sample]]
+    texts = {"question": [item.question for item in drawn], "answer": [item.references[0] for item in drawn]}
+    rows = {
+        name: {
+            "n": len(group),
+            "characters": float(np.mean([len("".join(text.split())) for text in group])),
+            "distinct_2": distinct(group, 2, "char").value,
+            "distinct_3": distinct(group, 3, "char").value,
+            "self_bleu": self_bleu(group),
+        }
+        for name, group in texts.items()
+    }
+    return pd.DataFrame(rows).T
