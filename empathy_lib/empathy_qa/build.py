@@ -91,7 +91,8 @@ def dataset_request(config: DatasetConfig) -> dict[str, Any]:
     """What decides a dataset, for its stage's request: how fast the teacher is asked, and at what price, does not."""
     decides = {"model", "temperature", "max_tokens", "attempts", "max_failed_share"} if config.annotator == "teacher" else set()
     teacher = config.teacher.model_dump(include=decides)
-    return {**config.model_dump(), "teacher": teacher, "source_digest": source_digest(config)}
+    newer = {"answer_length"} if config.answer_length == "short" else set()  # left out, so that runs from before the field stay valid
+    return {**config.model_dump(exclude=newer), "teacher": teacher, "source_digest": source_digest(config)}
 
 
 def to_annotate(config: DatasetConfig, seed: int) -> list[Item]:
