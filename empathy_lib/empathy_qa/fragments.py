@@ -156,7 +156,7 @@ class LongAnswerParts(_Part):
 
 
 class Long(_Part):
-    """``long.yaml``: what posts and answers of PsyQA's length need beside ``common.yaml``."""
+    """``synthesis_long.yaml``: what posts and answers of PsyQA's length need beside ``common.yaml``."""
 
     question: LongQuestionParts
     answer: LongAnswerParts
@@ -208,10 +208,11 @@ def load_library(folder: Path = SYNTHESIS_DIR) -> Library:
         UserError: names file and field of the first fault.
     """
     common = _validated(Common, folder / "common.yaml")
-    long = _validated(Long, folder / "long.yaml")
+    long_file = folder.with_name("synthesis_long.yaml")
+    long = _validated(Long, long_file)
     for section, keys in (("orders", long.answer.orders), ("closings", long.answer.closings)):
         if set(keys) != set(common.answer.strategies):
-            raise UserError(f"{folder / 'long.yaml'}: field 'answer.{section}': the keys must be {', '.join(common.answer.strategies)}")
+            raise UserError(f"{long_file}: field 'answer.{section}': the keys must be {', '.join(common.answer.strategies)}")
     topics = []
     for path in sorted((folder / "topics").glob("*.yaml")):
         topic = _validated(Topic, path)

@@ -1,6 +1,6 @@
 """Posts of about 200 characters and answers of about 600, PsyQA's lengths: the long variant of the synthetic Empathy-QA.
 
-Knows: which parts of ``long.yaml`` join those of ``common.yaml``, and how a text grows to its target. Does not know: how labels are
+Knows: which parts of ``synthesis_long.yaml`` join those of ``common.yaml``, how a text grows to its target. Does not know: how labels are
 drawn or chains written; that is ``synthesis``, whose :class:`Writer` it extends.
 """
 
@@ -31,7 +31,7 @@ _SAYS_BACK = {
 
 
 class LongWriter(Writer):
-    """Composes long items. A part with a "+" in ``long.yaml`` is written while the text is shorter than its target."""
+    """Composes long items. A part with a "+" in ``synthesis_long.yaml`` is written while the text is shorter than its target."""
 
     def __init__(self, library: Library, posts: np.random.Generator, answers: np.random.Generator) -> None:
         super().__init__(library, posts, answers)

@@ -87,10 +87,13 @@ def source_path(config: DatasetConfig) -> Path:
 
 
 def source_digest(config: DatasetConfig) -> str:
-    """SHA-256 over what the items come from: the user's file or folder, or the texts of ``data/synthesis/``; a hub id is its own."""
+    """SHA-256 over what the items come from: the user's file or folder, or the texts that the synthesis reads; a hub id is its own."""
     if config.data.startswith(HUB):
         return config.data
-    return file_digest(ROOT / "data" / "synthesis" if config.data == SYNTHETIC else source_path(config))
+    if config.data == SYNTHETIC:
+        parts = ("synthesis", "synthesis_long.yaml") if config.answer_length == "long" else ("synthesis",)
+        return " ".join(file_digest(ROOT / "data" / part) for part in parts)
+    return file_digest(source_path(config))
 
 
 def read_source(config: DatasetConfig, seed: int) -> Reading:

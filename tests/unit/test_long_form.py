@@ -95,8 +95,8 @@ def test_a_long_dataset_is_built_whole(tmp_path):
 def test_a_strategy_missing_from_the_long_parts_is_named(tmp_path):
     folder = tmp_path / "synthesis"
     shutil.copytree(SYNTHESIS_DIR, folder)
-    content = yaml.safe_load((folder / "long.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load(SYNTHESIS_DIR.with_name("synthesis_long.yaml").read_text(encoding="utf-8"))
     content["answer"]["closings"].pop("行动建议")
-    (folder / "long.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
-    with pytest.raises(UserError, match=r"long\.yaml: field 'answer\.closings': the keys must be"):
+    (tmp_path / "synthesis_long.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    with pytest.raises(UserError, match=r"synthesis_long\.yaml: field 'answer\.closings': the keys must be"):
         load_library(folder)

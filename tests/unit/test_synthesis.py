@@ -19,6 +19,7 @@ from empathy_lib.empathy_qa.synthesis import LAYER_CHARS, combinations, generate
 from empathy_lib.errors import UserError
 
 SEED = 7
+LONG_FILE = SYNTHESIS_DIR.with_name("synthesis_long.yaml")
 CLEAN = {"advertisement_rate": 0, "short_answer_rate": 0, "duplicate_rate": 0}
 CRISIS = ("自杀", "自残", "割腕", "轻生", "不想活", "想死", "活着没意思", "结束生命", "跳楼")
 
@@ -122,6 +123,7 @@ def test_a_choosy_draw_gives_the_cheapest_and_keeps_what_it_passed_over():
 def test_a_fault_in_a_file_is_named(tmp_path, file, change, match):
     folder = tmp_path / "synthesis"
     shutil.copytree(SYNTHESIS_DIR, folder)
+    shutil.copy(LONG_FILE, tmp_path)
     content = yaml.safe_load((folder / file).read_text(encoding="utf-8"))
     change(content)
     (folder / file).write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
@@ -131,12 +133,14 @@ def test_a_fault_in_a_file_is_named(tmp_path, file, change, match):
 
 
 def test_broken_yaml_and_missing_files_are_named(tmp_path):
+    tmp_path = tmp_path / "synthesis"
+    tmp_path.mkdir()
     with pytest.raises(UserError, match=r"common\.yaml: no such file"):
         load_library(tmp_path)
     shutil.copy(COMMON_FILE, tmp_path)
-    with pytest.raises(UserError, match=r"long\.yaml: no such file"):
+    with pytest.raises(UserError, match=r"synthesis_long\.yaml: no such file"):
         load_library(tmp_path)
-    shutil.copy(COMMON_FILE.with_name("long.yaml"), tmp_path)
+    shutil.copy(LONG_FILE, tmp_path.parent)
     with pytest.raises(UserError, match=r"topics: no \*\.yaml there"):
         load_library(tmp_path)
     (tmp_path / "common.yaml").write_text("a: [1\nb: 2", encoding="utf-8")
