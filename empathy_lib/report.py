@@ -66,6 +66,7 @@ _REWARD_ROWS = (
     ("Pairwise accuracy, the post rephrased", "rm.pairwise_accuracy.copy_rephrased", _percent),
     ("AUC", "rm.auc", _three),
     ("r_answer, GRPO minus SFT", "grpo.r_answer_minus_sft", _three),
+    ("Well-formed, GRPO minus SFT", "grpo.well_formed_minus_sft", _percent),
     ("Copy rate, GRPO minus SFT", "grpo.copy_rate_minus_sft", _percent),
 )
 
