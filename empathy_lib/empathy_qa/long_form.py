@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -72,12 +73,8 @@ class LongWriter(Writer):
         return "".join(self._grow(order, lambda part: labelled.get(part) or self._optional[part].draw(), QUESTION_TARGET, self._posts))
 
     def _answer(self, latent: Latent, strategy: str, pools: dict[str, Iterator[str]], copied: Callable[[str], float]) -> Answer:
-        fields = {
-            "emotion": latent.emotion,
-            "situation": latent.situation.gist,
-            "cause": latent.cause.gist,
-            "belief": latent.belief.gist,
-        }
+        fields = latent.gold.model_dump()
+        turns = 2 * max(len(latent.subtopic.insights), len(latent.subtopic.advice))  # of a pool, after which it has nothing new
         names = {} if latent.topic.id in self.common.answer.relational_topics else {"say": "tell"}
         names |= {part: instead for part, (said, instead) in _SAYS_BACK.items() if any(copied(fields[name]) for name in said.split())}
         written: set[str] = set()
@@ -86,7 +83,7 @@ class LongWriter(Writer):
             if part == "/":
                 return "\n"
             if part in pools:
-                text = next(text for text in pools[part] if text not in written)
+                text = next((text for text in islice(pools[part], turns) if text not in written), "")
             else:
                 price = lambda text: copied(text) + 100 * (text in written)  # noqa: E731
                 text = self._deck(names.get(part, part), latent, strategy).draw(price, **fields)
