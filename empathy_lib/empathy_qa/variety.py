@@ -26,11 +26,12 @@ def sentences(text: str) -> list[str]:
 
 
 def sentence_shares(items: Sequence[Item]) -> pd.Series:
-    """For each sentence the share of items whose post or answers hold it, the highest first."""
+    """For each sentence the share of items whose post or answers hold it, the highest first, equals in the sentences' own order."""
     held: Counter[str] = Counter()
     for item in items:
         held.update({sentence for text in (item.question, *item.references) for sentence in sentences(text)})
-    return pd.Series(dict(held.most_common()), dtype=float) / len(items)
+    ranked = sorted(held.items(), key=lambda entry: (-entry[1], entry[0]))  # sets have no order: equal counts need one
+    return pd.Series(dict(ranked), dtype=float) / len(items)
 
 
 def self_bleu(texts: Sequence[str]) -> float:
