@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from empathy_lib.coe import ChainOfEmpathy
 from empathy_lib.empathy_qa.lexicon import load_lexicon
 from empathy_lib.empathy_qa.schema import Intent, Item
+from empathy_lib.empathy_qa.store import map_items
 from empathy_lib.errors import UserError
 
 Annotator = Literal["gold", "rules"]
@@ -181,7 +183,7 @@ def has_gold(item: Item) -> bool:
     return item.coe_origin == "gold" and any(answer.coe is not None for answer in item.answers)
 
 
-def resolve_annotator(items: list[Item], wanted: Annotator) -> Annotator:
+def resolve_annotator(items: Sequence[Item], wanted: Annotator) -> Annotator:
     """``wanted``, or ``rules`` where gold is wanted and any item has none (real data); prints a line when it falls back."""
     lacking = sum(not has_gold(item) for item in items)
     if wanted == "gold" and lacking:
@@ -190,7 +192,7 @@ def resolve_annotator(items: list[Item], wanted: Annotator) -> Annotator:
     return wanted
 
 
-def annotate(items: list[Item], annotator: Annotator) -> list[Item]:
+def annotate(items: Sequence[Item], annotator: Annotator) -> Sequence[Item]:
     """Items with a chain on every answer and ``coe_origin`` set; the input is not changed.
 
     An answer without a chain in a ``gold`` item is planted noise that got past the cleaning. It stays, as noise of a real corpus
@@ -199,13 +201,20 @@ def annotate(items: list[Item], annotator: Annotator) -> list[Item]:
     Raises:
         UserError: ``gold`` is asked for and an item has none.
     """
-    if annotator == "gold":
-        for item in items:
-            if not has_gold(item):
-                raise UserError(f"item '{item.id}', field 'coe': no gold Chain of Empathy; set dataset.annotator=rules")
-        return [_with_chains(item, next(a.coe for a in item.answers if a.coe), keep=True) for item in items]
+    return map_items(_with_gold if annotator == "gold" else _with_rules, items)[0]
+
+
+def _with_gold(items: list[Item]) -> tuple[list[Item], None]:
+    for item in items:
+        if not has_gold(item):
+            raise UserError(f"item '{item.id}', field 'coe': no gold Chain of Empathy; set dataset.annotator=rules")
+    return [_with_chains(item, next(a.coe for a in item.answers if a.coe), keep=True) for item in items], None
+
+
+def _with_rules(items: list[Item]) -> tuple[list[Item], None]:
     rules = default_rules()
-    return [_with_chains(item, rules.chain(item.question), keep=False).model_copy(update={"coe_origin": "rules"}) for item in items]
+    chained = [_with_chains(item, rules.chain(item.question), keep=False) for item in items]
+    return [item.model_copy(update={"coe_origin": "rules"}) for item in chained], None
 
 
 def _with_chains(item: Item, chain: ChainOfEmpathy, *, keep: bool) -> Item:
@@ -213,6 +222,7 @@ def _with_chains(item: Item, chain: ChainOfEmpathy, *, keep: bool) -> Item:
     return item.model_copy(update={"answers": answers})
 
 
+@cache
 def default_rules() -> RulesAnnotator:
     """The rules annotator with the dataset's own lexicon."""
     lexicon = load_lexicon()

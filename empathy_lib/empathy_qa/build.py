@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,8 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, A
     folder.mkdir(parents=True, exist_ok=True)
     reading = read_source(config, seed)
     write_jsonl(reading.rejected, folder / "rejected.jsonl")
-    raw, started = reading.items, time.monotonic()
-    cleaned, funnel, found = _cleaned(raw, config)
+    started = time.monotonic()
+    cleaned, funnel, found = _cleaned(reading.items, config)
     items, set_aside = with_chains(cleaned, config)
     write_json(folder / "set_aside.json", set_aside)
     splits = split(items, config, generator(seed, "split"))
@@ -54,7 +55,7 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, A
         raise LeakageError(leaks[0])
     for name, members in splits.items():
         write_jsonl(members, folder / f"{name}.jsonl")
-    figures = statistics(raw, funnel, splits, config)
+    figures = statistics(reading, funnel, splits, config)
     write_json(folder / "statistics.json", figures)
     funnel.frame().to_csv(folder / "funnel.csv", index=False)
     write_card(folder, figures, config, seed, config.licence)
@@ -70,7 +71,7 @@ def deidentifies(config: DatasetConfig) -> bool:
     return config.deidentify == "on" or (config.deidentify == "auto" and config.data != SYNTHETIC)
 
 
-def with_chains(items: list[Item], config: DatasetConfig) -> tuple[list[Item], list[dict[str, Any]]]:
+def with_chains(items: Sequence[Item], config: DatasetConfig) -> tuple[Sequence[Item], list[dict[str, Any]]]:
     """Items with a chain on every answer by ``config.annotator``, and what the teacher could write none for.
 
     Raises:
@@ -95,19 +96,19 @@ def dataset_request(config: DatasetConfig) -> dict[str, Any]:
     return {**config.model_dump(exclude=newer), "teacher": teacher, "source_digest": source_digest(config)}
 
 
-def to_annotate(config: DatasetConfig, seed: int) -> list[Item]:
+def to_annotate(config: DatasetConfig, seed: int) -> Sequence[Item]:
     """The items an annotator gets: read, cleaned, de-identified. Raises as :func:`build_dataset` does."""
     return _cleaned(read_source(config, seed).items, config)[0]
 
 
-def _cleaned(raw: list[Item], config: DatasetConfig) -> tuple[list[Item], Funnel, Counter[str]]:
+def _cleaned(raw: Sequence[Item], config: DatasetConfig) -> tuple[Sequence[Item], Funnel, Counter[str]]:
     """Items cleaned and, where the configuration asks for it, de-identified; what was removed, and findings by type."""
     cleaned, funnel = clean(raw, config)
     cleaned, found = deidentify_items(cleaned) if deidentifies(config) else (cleaned, Counter())
     return cleaned, funnel, found
 
 
-def teacher_estimate(items: list[Item], config: DatasetConfig) -> dict[str, float | None]:
+def teacher_estimate(items: Sequence[Item], config: DatasetConfig) -> dict[str, float | None]:
     """What a teacher would be asked for these items, and at what cost; nothing is sent or written.
 
     Keys: those of :func:`empathy_lib.empathy_qa.teacher.estimate`.
@@ -176,7 +177,7 @@ def chain_length(item: Item, index: int) -> int:
     return sum(visible_length(getattr(chain, layer)) for layer in LAYERS) if chain else 0
 
 
-def statistics(raw: list[Item], funnel: Funnel, splits: dict[str, list[Item]], config: DatasetConfig) -> dict[str, Any]:
+def statistics(raw: Reading, funnel: Funnel, splits: Mapping[str, Sequence[Item]], config: DatasetConfig) -> dict[str, Any]:
     """All counts a reader needs to judge the dataset; lengths are visible characters.
 
     Keys: ``source``, ``synthetic``, ``annotator``, ``raw_questions``, ``raw_answers``, ``questions``, ``answers``,
@@ -184,35 +185,38 @@ def statistics(raw: list[Item], funnel: Funnel, splits: dict[str, list[Item]], c
     ``splits`` (counts of each), ``lengths`` (mean, median, 95th percentile, max of question, answer, chain), ``noise``
     (precision and recall of each planted kind, or None for real data).
     """
-    items = [item for members in splits.values() for item in members]
-    lengths = {
-        "question": [visible_length(item.question) for item in items],
-        "answer": [visible_length(text) for item in items for text in item.references],
-        "chain": [chain_length(item, i) for item in items for i in range(len(item.answers))],
-    }
-    report = planted_noise_report(raw, funnel)
-    answers = len(lengths["answer"])
+    lengths: dict[str, list[int]] = {"question": [], "answer": [], "chain": []}
+    counts: dict[str, dict[str, int]] = {}
+    intents: Counter[str] = Counter()
+    topics, subtopics, self_harm = set(), set(), 0
+    for name, members in splits.items():
+        answers, own_topics = len(lengths["answer"]), set()
+        for item in members:
+            lengths["question"].append(visible_length(item.question))
+            lengths["answer"] += map(visible_length, item.references)
+            lengths["chain"] += (chain_length(item, place) for place in range(len(item.answers)))
+            own_topics |= {item.topic} - {""}
+            subtopics |= {(item.topic, item.subtopic)} if item.subtopic else set()
+            intents.update([item.gold.intent] if item.gold else [])
+            self_harm += speaks_of_self_harm(item.question)
+        counts[name] = {"questions": len(members), "answers": len(lengths["answer"]) - answers, "topics": len(own_topics)}
+        topics |= own_topics
+    first, report = splits["train"][0], planted_noise_report(raw.items, funnel)
+    questions, answers = len(lengths["question"]), len(lengths["answer"])
     return {
-        "source": items[0].source,
+        "source": first.source,
         "synthetic": config.data == SYNTHETIC,
-        "annotator": items[0].coe_origin,
-        "raw_questions": len(raw),
-        "raw_answers": sum(len(item.answers) for item in raw),
-        "questions": len(items),
+        "annotator": first.coe_origin,
+        "raw_questions": len(raw.items),
+        "raw_answers": raw.kept,
+        "questions": questions,
         "answers": answers,
-        "answers_per_question": answers / len(items),
-        "topics": len({item.topic for item in items if item.topic}),
-        "subtopics": len({(item.topic, item.subtopic) for item in items if item.subtopic}),
-        "intents": dict(sorted(Counter(item.gold.intent for item in items if item.gold).items())),
-        "self_harm_posts": sum(speaks_of_self_harm(item.question) for item in items),
-        "splits": {
-            name: {
-                "questions": len(members),
-                "answers": sum(len(item.answers) for item in members),
-                "topics": len({item.topic for item in members if item.topic}),
-            }
-            for name, members in splits.items()
-        },
+        "answers_per_question": answers / questions,
+        "topics": len(topics),
+        "subtopics": len(subtopics),
+        "intents": dict(sorted(intents.items())),
+        "self_harm_posts": self_harm,
+        "splits": counts,
         "lengths": {name: _summary(values) for name, values in lengths.items()},
         "noise": None if report is None else {row["kind"]: _plain(row) for row in report.to_dict("records")},
     }

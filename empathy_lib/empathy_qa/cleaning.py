@@ -12,14 +12,17 @@ the rules themselves are our choice.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import pandas as pd
 
 from empathy_lib.config import DatasetConfig
 from empathy_lib.empathy_qa.deduplicate import near_duplicate_pairs, normalise
-from empathy_lib.empathy_qa.schema import Answer, Item
+from empathy_lib.empathy_qa.schema import Item
+from empathy_lib.empathy_qa.store import ItemStore, map_items
 from empathy_lib.empathy_qa.text_rules import TEXT_RULES, is_chinese
 from empathy_lib.errors import UserError
 
@@ -99,18 +102,7 @@ class Funnel:
         return pd.DataFrame(self.rows)
 
 
-@dataclass
-class _Pool:
-    """The questions still there, and their answers with where each came from."""
-
-    items: dict[str, Item]
-    answers: dict[str, list[tuple[str, int, Answer]]]
-
-    def counts(self) -> tuple[int, int]:
-        return sum(map(len, self.answers.values())), len(self.items)
-
-
-def clean(items: list[Item], config: DatasetConfig) -> tuple[list[Item], Funnel]:
+def clean(items: Sequence[Item], config: DatasetConfig) -> tuple[Sequence[Item], Funnel]:
     """Apply :data:`TEXT_RULES <empathy_lib.empathy_qa.text_rules.TEXT_RULES>`, then :data:`RULES`, but for ``config.rules_off``.
 
     Of duplicate questions (equal, or 5-gram Jaccard >= ``config.near_duplicate_jaccard``) the first stays and takes the
@@ -125,115 +117,135 @@ def clean(items: list[Item], config: DatasetConfig) -> tuple[list[Item], Funnel]
     """
     if unknown := [rule for rule in config.rules_off if rule not in SWITCHABLE]:
         raise UserError(f"dataset.rules_off: no rule '{unknown[0]}'; use any of: {', '.join(SWITCHABLE)}")
-    pool = _Pool({item.id: item for item in items}, {item.id: [(item.id, i, a) for i, a in enumerate(item.answers)] for item in items})
-    if len(pool.items) != len(items):
-        raise UserError(f"{len(items) - len(pool.items)} items repeat the field 'id' of another; give every item its own id")
-    funnel = Funnel()
-    for rule, mend in TEXT_RULES.items():
-        funnel.changed[rule] = 0 if rule in config.rules_off else _mend(pool, mend)
-    steps = {
-        "empty answer": lambda: _drop_answers(pool, funnel, "empty answer", lambda text: not text.strip()),
-        "not Chinese": lambda: _drop_foreign(pool, funnel),
-        "advertisement": lambda: _drop_answers(pool, funnel, "advertisement", is_advertisement),
-        "short answer": lambda: _drop_answers(pool, funnel, "short answer", lambda text: visible_length(text) < config.min_answer_chars),
-        "exact duplicate question": lambda: _merge_exact(pool, funnel),
-        "near-duplicate question": lambda: _merge_near(pool, funnel, config.near_duplicate_jaccard),
-        "duplicate answer": lambda: _drop_repeated_answers(pool, funnel),
-        "question without answer": lambda: _drop_unanswered(pool),
-    }
-    for rule in RULES:
-        answers, questions = pool.counts()
-        if rule not in config.rules_off:
-            steps[rule]()
-        answers_left, questions_left = pool.counts()
-        row: dict[str, str | int] = {"rule": rule, "answers_before": answers, "answers_removed": answers - answers_left}
-        row |= {"answers_after": answers_left, "questions_before": questions, "questions_removed": questions - questions_left}
-        funnel.rows.append(row | {"questions_after": questions_left})
-    kept = [item.model_copy(update={"answers": [a for _, _, a in pool.answers[item.id]]}) for item in pool.items.values()]
+    tidy, tallies = map_items(partial(_tidied, config=config), items)
+    ids = [identity for tally in tallies for identity in tally.ids]
+    if repeated := len(ids) - len(set(ids)):
+        raise UserError(f"{repeated} items repeat the field 'id' of another; give every item its own id")
+    changed = sum((tally.changed for tally in tallies), Counter())
+    funnel = Funnel(changed={rule: changed[rule] for rule in TEXT_RULES})
+    for tally in tallies:
+        funnel.removed_answers |= tally.removed
+    questions_removed = Counter({"not Chinese": len(ids) - len(tidy)})
+    groups = _groups(tidy, config, funnel, questions_removed)
+    kept = _gathered(tidy, groups, [places for tally in tallies for places in tally.places], config, funnel)
+    questions_removed["question without answer"] = len(groups) - len(kept)
+    answers = sum(tally.answers for tally in tallies)
+    _count(funnel, answers, len(ids), questions_removed)
     if not kept:
         worst = max(funnel.rows, key=lambda row: row["answers_removed"])
         remedy = "lower dataset.min_answer_chars" if worst["rule"] == "short answer" else "give more data"
         raise UserError(
-            f"no question is left after cleaning: rule '{worst['rule']}' removed {worst['answers_removed']} of "
-            f"{funnel.rows[0]['answers_before']} answers; {remedy}"
+            f"no question is left after cleaning: rule '{worst['rule']}' removed {worst['answers_removed']} of {answers} answers; {remedy}"
         )
     return kept, funnel
 
 
-def _mend(pool: _Pool, mend: Callable[[str], str]) -> int:
-    changed = 0
-    for key, item in pool.items.items():
-        if (question := mend(item.question)) != item.question and question:  # a post that is all noise is left to the rules that remove
-            pool.items[key] = item.model_copy(update={"question": question})
-            changed += 1
-        for place, (owner, index, answer) in enumerate(pool.answers[key]):
-            if (text := mend(answer.text)) != answer.text:
-                pool.answers[key][place] = (owner, index, answer.model_copy(update={"text": text}))
-                changed += 1
-    return changed
+@dataclass
+class _Tally:
+    """What the rules that look at one item alone did to a chunk of items."""
+
+    ids: list[str] = field(default_factory=list)  # of all items given
+    answers: int = 0  # that all of them had
+    changed: Counter[str] = field(default_factory=Counter)
+    removed: dict[tuple[str, int], str] = field(default_factory=dict)
+    places: list[list[int]] = field(default_factory=list)  # of each item left: where its answers stood in the raw item
 
 
-def _drop_foreign(pool: _Pool, funnel: Funnel) -> None:
-    _drop_answers(pool, funnel, "not Chinese", lambda text: not is_chinese(text))
-    for key, item in list(pool.items.items()):
-        if not is_chinese(item.question):
-            funnel.removed_answers |= {(owner, index): "not Chinese" for owner, index, _ in pool.answers[key]}
-            del pool.items[key], pool.answers[key]
+def _tidied(items: list[Item], config: DatasetConfig) -> tuple[list[Item], _Tally]:
+    """Apply every rule that needs no other item: those that mend, and those that remove an answer for its text."""
+    tally, left = _Tally(), []
+    mends = {rule: mend for rule, mend in TEXT_RULES.items() if rule not in config.rules_off}
+
+    def mended(text: str, may_vanish: bool) -> str:
+        for rule, mend in mends.items():
+            if (new := mend(text)) != text and (new or may_vanish):
+                text = new
+                tally.changed[rule] += 1
+        return text
+
+    for item in items:
+        tally.ids.append(item.id)
+        tally.answers += len(item.answers)
+        question = mended(item.question, may_vanish=False)  # a post that is all noise is left to the rules that remove
+        foreign = "not Chinese" not in config.rules_off and not is_chinese(question)
+        answers = [answer.model_copy(update={"text": mended(answer.text, may_vanish=True)}) for answer in item.answers]
+        reasons = [_reason(answer.text, foreign, config) for answer in answers]
+        tally.removed |= {(item.id, place): reason for place, reason in enumerate(reasons) if reason}
+        if not foreign:
+            tally.places.append([place for place, reason in enumerate(reasons) if not reason])
+            left.append(item.model_copy(update={"question": question, "answers": [answers[place] for place in tally.places[-1]]}))
+    return left, tally
 
 
-def _drop_answers(pool: _Pool, funnel: Funnel, rule: str, is_noise) -> None:
-    for key, answers in pool.answers.items():
-        keep = []
-        for owner, index, answer in answers:
-            if is_noise(answer.text):
-                funnel.removed_answers[owner, index] = rule
-            else:
-                keep.append((owner, index, answer))
-        pool.answers[key] = keep
+def _reason(text: str, foreign_post: bool, config: DatasetConfig) -> str:
+    """The first rule that removes an answer for its text; empty where none does."""
+    rules: dict[str, Callable[[], bool]] = {
+        "empty answer": lambda: not text.strip(),
+        "not Chinese": lambda: foreign_post or not is_chinese(text),
+        "advertisement": lambda: is_advertisement(text),
+        "short answer": lambda: visible_length(text) < config.min_answer_chars,
+    }
+    return next((rule for rule, applies in rules.items() if rule not in config.rules_off and applies()), "")
 
 
-def _merge(pool: _Pool, funnel: Funnel, duplicate: str, first: str) -> None:
-    funnel.merged[duplicate] = first
-    pool.answers[first] += pool.answers.pop(duplicate)
-    del pool.items[duplicate]
+def _groups(items: Sequence[Item], config: DatasetConfig, funnel: Funnel, questions_removed: Counter[str]) -> dict[int, list[int]]:
+    """Position of each post that stays to those of the posts merged into it, in the order merged."""
+    posts = [(item.id, item.question) for item in items]
+    groups: dict[int, list[int]] = {place: [] for place in range(len(posts))}
+
+    def merge(rule: str, duplicate: int, first: int) -> None:
+        funnel.merged[posts[duplicate][0]] = posts[first][0]
+        groups[first] += [duplicate, *groups.pop(duplicate)]
+        questions_removed[rule] += 1
+
+    if "exact duplicate question" not in config.rules_off:
+        seen: dict[str, int] = {}
+        for place, (_, question) in enumerate(posts):
+            if (first := seen.setdefault(normalise(question), place)) != place:
+                merge("exact duplicate question", place, first)
+    if "near-duplicate question" not in config.rules_off:
+        left = list(groups)
+        for i, j, _ in near_duplicate_pairs([posts[place][1] for place in left], config.near_duplicate_jaccard):
+            if left[i] in groups and left[j] in groups:  # a post that was merged away attracts no others
+                merge("near-duplicate question", left[j], left[i])
+    return groups
 
 
-def _merge_exact(pool: _Pool, funnel: Funnel) -> None:
-    seen: dict[str, str] = {}
-    for item in list(pool.items.values()):
-        first = seen.setdefault(normalise(item.question), item.id)
-        if first != item.id:
-            _merge(pool, funnel, item.id, first)
+def _gathered(
+    items: Sequence[Item], groups: dict[int, list[int]], places: list[list[int]], config: DatasetConfig, funnel: Funnel
+) -> Sequence[Item]:
+    """Every post that stays with its answers and those of its duplicates, each answer once; posts without any are left out."""
+    kept: ItemStore | list[Item] = ItemStore() if isinstance(items, ItemStore) else []
+    once = "duplicate answer" not in config.rules_off
+    for first, item in enumerate(items):
+        if first not in groups:
+            continue
+        answers, seen = [], set()
+        for place, source in [(first, item), *((place, items[place]) for place in groups[first])]:
+            for index, answer in zip(places[place], source.answers, strict=True):
+                text = normalise(answer.text) if once else (place, index)
+                if text in seen:
+                    funnel.removed_answers[source.id, index] = "duplicate answer"
+                else:
+                    answers.append(answer)
+                seen.add(text)
+        if answers:
+            kept.append(item.model_copy(update={"answers": answers}))
+    return kept
 
 
-def _merge_near(pool: _Pool, funnel: Funnel, threshold: float) -> None:
-    items = list(pool.items.values())
-    for i, j, _ in near_duplicate_pairs([item.question for item in items], threshold):
-        first, duplicate = items[i].id, items[j].id
-        if first in pool.items and duplicate in pool.items:  # a post that was merged away attracts no others
-            _merge(pool, funnel, duplicate, first)
+def _count(funnel: Funnel, answers: int, questions: int, questions_removed: Counter[str]) -> None:
+    """Fill ``funnel.rows``, rule by rule."""
+    by_rule = Counter(funnel.removed_answers.values())
+    for rule in RULES:
+        row: dict[str, str | int] = {"rule": rule, "answers_before": answers, "answers_removed": by_rule[rule]}
+        answers -= by_rule[rule]
+        row |= {"answers_after": answers, "questions_before": questions, "questions_removed": questions_removed[rule]}
+        questions -= questions_removed[rule]
+        funnel.rows.append(row | {"questions_after": questions})
 
 
-def _drop_repeated_answers(pool: _Pool, funnel: Funnel) -> None:
-    for key, answers in pool.answers.items():
-        seen: set[str] = set()
-        keep = []
-        for owner, index, answer in answers:
-            text = normalise(answer.text)
-            if text in seen:
-                funnel.removed_answers[owner, index] = "duplicate answer"
-            else:
-                keep.append((owner, index, answer))
-            seen.add(text)
-        pool.answers[key] = keep
-
-
-def _drop_unanswered(pool: _Pool) -> None:
-    for key in [key for key, answers in pool.answers.items() if not answers]:
-        del pool.items[key], pool.answers[key]
-
-
-def planted_noise_report(raw: list[Item], funnel: Funnel) -> pd.DataFrame | None:
+def planted_noise_report(raw: Sequence[Item], funnel: Funnel) -> pd.DataFrame | None:
     """Mark the rules against the noise the synthesis planted; None where the raw items carry no noise label (real data).
 
     Which of two equal posts is *the* duplicate is a matter of order, so duplicates are counted per group of merged posts:
@@ -243,8 +255,11 @@ def planted_noise_report(raw: list[Item], funnel: Funnel) -> pd.DataFrame | None
         One row a kind: ``kind``, ``planted``, ``removed`` (by that kind's rule), ``hits``, ``precision`` (hits / removed),
         ``recall`` (hits / planted), ``f1``; NaN where a denominator is 0.
     """
-    planted = {(item.id, i): a.noise for item in raw for i, a in enumerate(item.answers) if a.noise}
-    duplicates = {item.id for item in raw if item.noise == "duplicate"}
+    planted: dict[tuple[str, int], str] = {}
+    duplicates = set()
+    for item in raw:
+        planted |= {(item.id, i): answer.noise for i, answer in enumerate(item.answers) if answer.noise}
+        duplicates |= {item.id} if item.noise == "duplicate" else set()
     if not planted and not duplicates:
         return None
     rows = []

@@ -14,13 +14,14 @@ import html
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from empathy_lib.empathy_qa.schema import Item
+from empathy_lib.empathy_qa.store import map_items
 
 PLACEHOLDERS = {
     "email": "[邮箱]",
@@ -207,8 +208,13 @@ def to_html(text: str) -> str:
     return f'<p style="max-width:46em">{"".join(parts)}{html.escape(text[last:])}</p>'
 
 
-def deidentify_items(items: Iterable[Item]) -> tuple[list[Item], Counter[str]]:
+def deidentify_items(items: Sequence[Item]) -> tuple[Sequence[Item], Counter[str]]:
     """Posts and answers de-identified, and how many findings of each type there were."""
+    done, counts = map_items(_deidentified, items)
+    return done, sum(counts, Counter())
+
+
+def _deidentified(items: list[Item]) -> tuple[list[Item], Counter[str]]:
     counts: Counter[str] = Counter()
 
     def cleaned(text: str) -> str:

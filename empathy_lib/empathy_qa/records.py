@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,15 @@ def _decoded(path: Path, data: bytes, line: int | None = None) -> Record:
 
 def _jsonl(path: Path) -> Iterator[Record]:
     with path.open("rb") as handle:
-        for number, data in enumerate(handle, 1):
-            if len(data) > MAX_RECORD_BYTES:
-                yield Record(path, line=number, fault=BadRecord("line", f"has {len(data):,} bytes, more than {MAX_RECORD_BYTES:,}"))
+        for number in count(1):
+            data = handle.readline(MAX_RECORD_BYTES + 1)
+            if not data:
+                return
+            if (size := len(data)) > MAX_RECORD_BYTES:
+                while data and not data.endswith(b"\n"):  # read on to the line's end without keeping it
+                    data = handle.readline(MAX_RECORD_BYTES)
+                    size += len(data)
+                yield Record(path, line=number, fault=BadRecord("line", f"has {size:,} bytes, more than {MAX_RECORD_BYTES:,}"))
                 continue
             record = _decoded(path, data, number)
             if record.fault is None:

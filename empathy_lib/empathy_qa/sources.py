@@ -4,14 +4,14 @@ Knows: how files become records one at a time, how a record becomes an item or a
 Does not know: what a layout looks like (``layouts``), cleaning, annotation, splits.
 
 A record that cannot be read is rejected with file, place, field and reason, and the others go through; every answer read is either
-kept or rejected. Files are streamed: one record is in memory at a time beside the items that are kept.
+kept or rejected. Files are streamed, and the items go to a store on disk: one record is in memory at a time.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from empathy_lib.config import HUB, SYNTHETIC, DatasetConfig
 from empathy_lib.empathy_qa.layouts import LAYOUTS, BadRecord, Draft, Layout, layout_of
 from empathy_lib.empathy_qa.records import Record, hub_records, path_records
 from empathy_lib.empathy_qa.schema import Answer, Item, first_fault
+from empathy_lib.empathy_qa.store import ItemStore, select
 from empathy_lib.errors import UserError
 
 _EXPECTED = f"one of the layouts {', '.join(layout.title for layout in LAYOUTS.values())}; see the README, 'Bring your own'"
@@ -50,15 +51,11 @@ class Rejected(BaseModel):
 class Reading:
     """Everything a source held: items, rejections, and how many records each layout had."""
 
-    items: list[Item] = field(default_factory=list)
+    items: Sequence[Item]
+    kept: int  # answers of the items
     rejected: list[Rejected] = field(default_factory=list)
     layouts: Counter[str] = field(default_factory=Counter)
     left_out: int = 0  # answers of items beyond ``dataset.questions``
-
-    @property
-    def kept(self) -> int:
-        """Answers of the items."""
-        return sum(len(item.answers) for item in self.items)
 
     @property
     def read(self) -> int:
@@ -107,7 +104,8 @@ def read_source(config: DatasetConfig, seed: int) -> Reading:
     if config.data == SYNTHETIC:
         from empathy_lib.empathy_qa.synthesis import generate  # not needed, and not loaded, for the user's own data
 
-        return Reading(generate(config, seed))
+        items = generate(config, seed)
+        return Reading(items, kept=sum(len(item.answers) for item in items))
     if config.data.startswith(HUB):
         name, records = config.data.removeprefix(HUB), hub_records(config.data.removeprefix(HUB))
     else:
@@ -121,8 +119,8 @@ def read_source(config: DatasetConfig, seed: int) -> Reading:
         raise UserError(_too_many(config, reading, share))
     if len(reading.items) > config.questions:
         chosen = generator(seed, "sources").choice(len(reading.items), size=config.questions, replace=False)
-        everything = reading.kept
-        reading.items = [reading.items[i] for i in sorted(chosen)]
+        reading.items, everything = select(reading.items, sorted(chosen)), reading.kept
+        reading.kept = sum(len(item.answers) for item in reading.items)
         reading.left_out = everything - reading.kept
     return reading
 
@@ -139,7 +137,8 @@ def _too_many(config: DatasetConfig, reading: Reading, share: float) -> str:
 
 def read_records(records: Iterable[Record], name: str, config: DatasetConfig) -> Reading:
     """Turn records into items; ``name`` becomes part of ``Item.source``."""
-    reading, seen = Reading(), {}
+    items, seen = ItemStore(), {}
+    reading = Reading(items, kept=0)
     for record in records:
         try:
             if record.fault:
@@ -157,7 +156,8 @@ def read_records(records: Iterable[Record], name: str, config: DatasetConfig) ->
             continue
         seen[item.id] = f"line {record.line}" if record.line else f"record {record.number}" if record.number else record.file.name
         reading.layouts[layout.name] += 1
-        reading.items.append(item)
+        items.append(item)
+        reading.kept += len(item.answers)
         reading.rejected += [_rejected(record, fault) for fault in faults]
     return reading
 

@@ -5,7 +5,9 @@ Knows: that posts which are near-duplicates or share an answer belong together. 
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -15,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from empathy_lib.config import DatasetConfig
 from empathy_lib.empathy_qa.deduplicate import near_duplicate_pairs, normalise
 from empathy_lib.empathy_qa.schema import Item
+from empathy_lib.empathy_qa.store import select
 from empathy_lib.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -24,23 +27,25 @@ class LeakageError(AssertionError):
     """A question, a near-duplicate of it, or an answer stands in more than one split."""
 
 
-def related_pairs(items: list[Item], threshold: float) -> list[tuple[int, int, str]]:
+def related_pairs(items: Iterable[Item], threshold: float) -> list[tuple[int, int, str]]:
     """Pairs ``(i, j, why)`` of items that must not be parted: equal or near-duplicate questions, or an answer in common.
 
     An answer shared by n items gives n - 1 pairs (a chain), enough to connect them.
     """
-    pairs = [(i, j, "near-duplicate question") for i, j, _ in near_duplicate_pairs([item.question for item in items], threshold)]
-    for why, texts_of in (("question", lambda item: [item.question]), ("answer", lambda item: item.references)):
-        last: dict[str, int] = {}
-        for index, item in enumerate(items):
-            for text in {normalise(text) for text in texts_of(item)}:
-                if text in last:
-                    pairs.append((last[text], index, why))
-                last[text] = index
-    return pairs
+    questions, same = [], []
+    last: dict[tuple[str, bytes], int] = {}  # digests, since the texts of a large corpus would fill the memory
+    for index, item in enumerate(items):
+        questions.append(item.question)
+        for why, texts in (("question", [item.question]), ("answer", item.references)):
+            for text in dict.fromkeys(map(normalise, texts)):
+                key = (why, hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest())
+                if key in last:
+                    same.append((last[key], index, why))
+                last[key] = index
+    return [(i, j, "near-duplicate question") for i, j, _ in near_duplicate_pairs(questions, threshold)] + same
 
 
-def clusters(items: list[Item], threshold: float) -> list[list[int]]:
+def clusters(items: Sequence[Item], threshold: float) -> list[list[int]]:
     """Connected components of :func:`related_pairs` as lists of positions, each in order, ordered by their first."""
     pairs = related_pairs(items, threshold)
     rows, columns = [i for i, _, _ in pairs], [j for _, j, _ in pairs]
@@ -52,7 +57,7 @@ def clusters(items: list[Item], threshold: float) -> list[list[int]]:
     return list(groups.values())
 
 
-def split(items: list[Item], config: DatasetConfig, rng: np.random.Generator) -> dict[str, list[Item]]:
+def split(items: Sequence[Item], config: DatasetConfig, rng: np.random.Generator) -> dict[str, Sequence[Item]]:
     """Part the items into ``train``, ``validation`` and ``test``.
 
     Clusters are shuffled, ordered by topic, and dealt one by one to the split that lags furthest behind its share: a
@@ -76,9 +81,10 @@ def split(items: list[Item], config: DatasetConfig, rng: np.random.Generator) ->
     if len(groups) < len(SPLITS):
         raise UserError(f"{len(items)} questions form {len(groups)} unrelated group(s), too few for three splits; give more data")
     groups = [groups[i] for i in rng.permutation(len(groups))]
-    topics = sorted({item.topic for item in items})
+    topic_of = [item.topic for item in items]
+    topics = sorted(set(topic_of))
     topic_rank = dict(zip(topics, rng.permutation(len(topics)), strict=True))
-    groups.sort(key=lambda group: topic_rank[items[group[0]].topic])  # stable: shuffled within a topic
+    groups.sort(key=lambda group: topic_rank[topic_of[group[0]]])  # stable: shuffled within a topic
     dealt: dict[str, list[list[int]]] = {name: [] for name in SPLITS}
     counts = dict.fromkeys(SPLITS, 0)
     for done, group in zip(np.cumsum([len(group) for group in groups]), groups, strict=True):
@@ -91,21 +97,24 @@ def split(items: list[Item], config: DatasetConfig, rng: np.random.Generator) ->
             smallest = min(dealt[donor], key=len)
             dealt[donor].remove(smallest)
             dealt[name].append(smallest)
-    return {name: [items[i] for i in sorted(chain.from_iterable(dealt[name]))] for name in SPLITS}
+    return {name: select(items, sorted(chain.from_iterable(dealt[name]))) for name in SPLITS}
 
 
-def leakage(splits: dict[str, list[Item]], threshold: float) -> list[str]:
+def leakage(splits: Mapping[str, Sequence[Item]], threshold: float) -> list[str]:
     """Pairs of items in different splits that share a question, a near-duplicate of one (5-gram Jaccard >= ``threshold``) or an answer."""
-    items = [item for members in splits.values() for item in members]
-    home = [name for name, members in splits.items() for _ in members]
-    return [
-        f"{home[i]}/{items[i].id} and {home[j]}/{items[j].id} share a {why}"
-        for i, j, why in related_pairs(items, threshold)
-        if home[i] != home[j]
-    ]
+    homes: list[tuple[str, str]] = []
+
+    def everything() -> Iterator[Item]:
+        for name, members in splits.items():
+            for item in members:
+                homes.append((name, item.id))
+                yield item
+
+    pairs = ((homes[i], homes[j], why) for i, j, why in related_pairs(everything(), threshold))
+    return [f"{'/'.join(one)} and {'/'.join(other)} share a {why}" for one, other, why in pairs if one[0] != other[0]]
 
 
-def assert_no_leakage(splits: dict[str, list[Item]], threshold: float) -> None:
+def assert_no_leakage(splits: Mapping[str, Sequence[Item]], threshold: float) -> None:
     """Check that there is no :func:`leakage`.
 
     Raises:
