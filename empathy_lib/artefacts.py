@@ -202,7 +202,8 @@ class Run:
         }
 
     def headline(self, notebook: str, figures: dict[str, dict[str, Any]]) -> None:
-        """Merge figures into ``headline.json``: ``{key: {value, interval, n, unit}}``; the notebook's name is added."""
+        """Merge figures into ``headline.json``: ``{key: {value, interval, n, unit}}`` and whatever else an entry says; the notebook's
+        name is added."""
         path = self.path / "headline.json"
         known = read_json(path) if path.is_file() else {}
         known = {key: entry for key, entry in known.items() if entry["notebook"] != notebook}

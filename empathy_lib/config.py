@@ -149,6 +149,7 @@ class GRPOStageConfig(_Config):
     copy_guard: float = Field(0.1, ge=0, le=1, description="r_answer is 0 from this copy rate on; 1 switches the guard off")
     mask_copied_spans: bool = Field(True, description="score the answer with its copied spans taken out")
     checkpoint_steps: int = Field(10, ge=1)
+    seeds: int = Field(1, ge=1, description="training runs from the one SFT policy, each with a seed of its own; notebook 04 averages them")
     lora: LoraSettings = LoraSettings()
 
 

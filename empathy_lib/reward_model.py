@@ -193,8 +193,8 @@ def save_threshold(folder: Path, threshold: float, rule: str) -> None:
     write_json(folder / "threshold.json", {"threshold": threshold, "rule": rule})
 
 
-def load_reward(run: Run) -> RewardModel:
-    """The reward model that notebook 03 left in ``run``."""
-    folder = run.stage("03_reward")
+def load_reward(run: Run, stage: str = "03_reward") -> RewardModel:
+    """The reward model that notebook 03 left in ``run``, or its independent judge (``03_judge``)."""
+    folder = run.stage(stage)
     encoder = load_encoder(folder / "encoder", run.profile.reward.max_length)
     return RewardModel(encoder, read_json(folder / "threshold.json")["threshold"])

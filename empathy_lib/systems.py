@@ -25,7 +25,7 @@ from empathy_lib.retrieval import Bm25Retriever
 SYSTEMS = ("base", "few_shot", "bm25", "sft_no_coe", "sft", "grpo")
 # The stage whose artefact a system needs.
 _STAGE = {"base": "01_dataset", "few_shot": "01_dataset", "bm25": "01_dataset", "sft_no_coe": "02_sft", "sft": "02_sft", "grpo": "04_grpo"}
-_POLICY = {"sft_no_coe": "02_sft/no_coe/policy", "sft": "02_sft/coe/policy", "grpo": "04_grpo/policy"}
+_POLICY = {"sft_no_coe": "no_coe/policy", "sft": "coe/policy", "grpo": "policy"}
 _STOPS = re.compile(r"\n求助帖：|\n阅读求助帖")  # where a base model starts a task of its own
 
 
@@ -49,46 +49,50 @@ def few_shot_examples(run: Run) -> list[Item]:
     return [items[i] for i in order[: run.profile.metrics.few_shot_examples]]
 
 
-def _policy_folder(run: Run, system: str) -> Path:
-    if system in ("base", "few_shot"):
-        return base_folder(run)
-    run.stage(_STAGE[system])
-    return run.path / _POLICY[system]
+def policy_stage(system: str, seed: int = 1) -> str:
+    """Name of the stage whose artefact a system needs; ``seed`` 2, 3, … is a further training run of ``grpo`` (``grpo.seeds``)."""
+    return _STAGE[system] + (f"_seed{seed}" if seed > 1 else "")
 
 
-def completions_stage(system: str, *, greedy: bool = False, sample: int = 1) -> str:
+def _policy_folder(run: Run, system: str, seed: int) -> Path:
+    return base_folder(run) if system in ("base", "few_shot") else run.stage(policy_stage(system, seed)) / _POLICY[system]
+
+
+def completions_stage(system: str, *, greedy: bool = False, sample: int = 1, seed: int = 1) -> str:
     """Name of the stage that holds a system's completions."""
-    return f"completions/{system}{'_greedy' if greedy else ''}{f'_sample{sample}' if sample > 1 else ''}"
+    parts = [system, *[f"seed{seed}"] * (seed > 1), *["greedy"] * greedy, *[f"sample{sample}"] * (sample > 1)]
+    return f"completions/{'_'.join(parts)}"
 
 
-def complete(run: Run, system: str, items: list[Item], *, greedy: bool = False, sample: int = 1) -> list[str]:
+def complete(run: Run, system: str, items: list[Item], *, greedy: bool = False, sample: int = 1, seed: int = 1) -> list[str]:
     """One completion per item, generated once per run and cached under ``completions/``.
 
     Args:
         system: one of :data:`SYSTEMS`.
         items: questions to answer; their order is kept.
         greedy: greedy decoding instead of the profile's sampling (a separate cache).
-        sample: 1, or 2, 3, … for further completions of the same questions, each drawn with a seed of its own.
+        sample: 1, or 2, 3, … for further completions of the same questions, each drawn afresh.
+        seed: which of the training runs of ``grpo``, from 1 to ``grpo.seeds``.
 
     Raises:
         UserError: no such system, or its stage is not finished.
     """
     if system not in SYSTEMS:
         raise UserError(f"no system '{system}'; use one of {', '.join(SYSTEMS)}")
-    name = completions_stage(system, greedy=greedy, sample=sample)
+    name = completions_stage(system, greedy=greedy, sample=sample, seed=seed)
     request = {
         "generation": run.profile.generation.model_dump(),  # batch_size too: every batch has a seed of its own
         "base": base_request(run.profile.base_model),
         "few_shot": run.profile.metrics.few_shot_examples if system == "few_shot" else None,
         "questions": digest([item.question for item in items]),
     }
-    with run.build(name, request, [_STAGE[system]]) as stage:
+    with run.build(name, request, [policy_stage(system, seed)]) as stage:
         if not stage.reused:
-            _fill(run, system, items, stage.path / "completions.jsonl", name, greedy=greedy)
+            _fill(run, system, seed, items, stage.path / "completions.jsonl", name, greedy=greedy)
     return [_STOPS.split(text)[0].strip() for text in _read(run.stage(name) / "completions.jsonl").values()]
 
 
-def _fill(run: Run, system: str, items: list[Item], path: Path, purpose: str, *, greedy: bool) -> None:
+def _fill(run: Run, system: str, trained: int, items: list[Item], path: Path, purpose: str, *, greedy: bool) -> None:
     """Generate what ``path`` does not hold yet; each batch has a seed of its own, so a resumed file equals an unbroken one."""
     if system == "bm25":
         retriever = Bm25Retriever(load_splits(run.stage("01_dataset"))["train"])
@@ -96,7 +100,7 @@ def _fill(run: Run, system: str, items: list[Item], path: Path, purpose: str, *,
         return
     done = len(_read(path)) if path.exists() else 0
     size = run.profile.generation.batch_size
-    model, tokenizer = load_policy(_policy_folder(run, system))
+    model, tokenizer = load_policy(_policy_folder(run, system, trained))
     shots = few_shot_examples(run) if system == "few_shot" else []
     prompt_of: dict[str, Callable[[str], str]] = {
         "base": lambda q: base_prompt(tokenizer, q),

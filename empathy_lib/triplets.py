@@ -75,6 +75,20 @@ def build_triplets(items: list[Item], config: RewardConfig, rng: np.random.Gener
     return triplets
 
 
+def reward_posts(items: list[Item], config: RewardConfig) -> list[Item]:
+    """The training posts that the reward model may see: all, or every second one where its triplets would touch most of them.
+
+    An independent judge needs posts of its own (:func:`unseen`).
+    """
+    return items if sum(len(item.answers) for item in items) >= 2 * config.max_triplets else items[::2]
+
+
+def unseen(items: list[Item], triplets: list[dict[str, str]]) -> list[Item]:
+    """Items of which no triplet holds a text, be it the post or any answer."""
+    held = {triplet[side] for triplet in triplets for side in ("anchor", "positive", "negative")}
+    return [item for item in items if held.isdisjoint([item.question, *item.references])]
+
+
 def evaluation_pairs(items: list[Item], pool: list[Item], rng: np.random.Generator, answers: int = 1) -> list[dict[str, str]]:
     """For each held-out question's first ``answers`` references one negative of every kind that ``pool`` has."""
     return [

@@ -5,6 +5,8 @@ Does not know: how anything is trained.
 
 from __future__ import annotations
 
+import itertools
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -76,9 +78,8 @@ def steps_of(log: list[dict]) -> pd.DataFrame:
     return frame if "kl" in frame else frame.assign(kl=float("nan"))
 
 
-def grpo_curves(log: list[dict], text: str) -> Figure:
-    """Six panels over GRPO's steps: the two rewards, length, KL, zero-variance groups, entropy."""
-    frame = steps_of(log)
+def grpo_curves(logs: list[list[dict]], text: str) -> Figure:
+    """Six panels over GRPO's steps: the two rewards, length, KL, zero-variance groups, entropy; one line a training run."""
     panels = {
         "rewards/r_format/mean": "mean r_format",
         "rewards/r_answer/mean": "mean r_answer",
@@ -89,8 +90,9 @@ def grpo_curves(log: list[dict], text: str) -> Figure:
     }
     figure, grid = plt.subplots(2, 3, figsize=(10.5, 5.2), sharex=True)
     for axes, (column, title) in zip(grid.flat, panels.items(), strict=True):
-        axes.plot(frame.index, frame[column], color=SYSTEM_COLOURS["grpo"], alpha=0.35, lw=1)
-        axes.plot(frame.index, frame[column].rolling(5, min_periods=1).mean(), color=SYSTEM_COLOURS["grpo"])
+        for frame, style in zip(map(steps_of, logs), itertools.cycle(["-", "--", ":"]), strict=False):
+            axes.plot(frame.index, frame[column], ".", color=SYSTEM_COLOURS["grpo"], alpha=0.3, ms=4)
+            axes.plot(frame.index, frame[column].rolling(5, min_periods=1).mean(), style, color=SYSTEM_COLOURS["grpo"])
         axes.set_title(title, fontsize=10)
     for axes in grid[1]:
         axes.set_xlabel("step")

@@ -1,15 +1,18 @@
-"""Does the construction stay linear up to the paper's size? Clean, de-identify, annotate, deduplicate, split and write, at four sizes.
+"""Does the construction stay linear up to the paper's size, and does memory stay below a large source's own size?
 
-    .venv/bin/python tests/benchmarks/bench_dataset.py [figure.png]
+    .venv/bin/python tests/benchmarks/bench_dataset.py [figure.png]          four sizes up to the paper's, answers of PsyQA's length
+    .venv/bin/python tests/benchmarks/bench_dataset.py --source 0.25 1 2     files of so many GiB in PsyQA's layout (2: about half an hour)
 
-Each size is built in a process of its own, so that its peak memory is its own; the synthetic posts are made before the clock starts.
-The last line is JSON: per size the answers read, minutes, peak memory and time an answer as a ratio to the smallest size, and the
-exponent of a power law through all sizes (1 is linear). De-identification is on, as for real data.
+Clean, de-identify, annotate, deduplicate, split and write. Each size is built in a process of its own, so that its peak memory is its
+own (of the processes beside it, the largest is added once for each core); the synthetic posts are made before the clock starts. The
+last line is JSON: per size the answers read, minutes, peak memory and time an answer as a ratio to the smallest size, and the exponent
+of a power law through all sizes (1 is linear). De-identification is on, as for real data.
 """
 
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -17,28 +20,64 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from joblib import cpu_count
+from joblib.externals.loky import get_reusable_executor
 
-from empathy_lib.artefacts import read_json
+from empathy_lib.artefacts import cache_dir, read_json
 from empathy_lib.config import DatasetConfig
 from empathy_lib.empathy_qa.build import build_dataset
+from empathy_lib.empathy_qa.sources import read_source
 
 SIZES = (5_000, 10_000, 20_000, 40_959)  # questions; the last is the paper's (second-hand)
 
 
-def build(questions: int) -> dict[str, float]:
+def build(config: DatasetConfig) -> dict[str, float]:
     """Build once in a scratch folder; what ``report.json`` says of it."""
     with tempfile.TemporaryDirectory() as folder:
-        build_dataset(DatasetConfig(questions=questions, deidentify="on"), 1, Path(folder))
+        build_dataset(config, 1, Path(folder))
         report = read_json(Path(folder) / "report.json")
-    return {"answers": report["read"], "minutes": report["construction_minutes"], "peak_gib": report["peak_gib"]}
+    get_reusable_executor().shutdown(wait=True)  # only processes that have ended are counted
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20 * cpu_count()
+    return {"answers": report["read"], "minutes": report["construction_minutes"], "peak_gib": round(report["peak_gib"] + workers, 2)}
+
+
+def write_source(path: Path, gib: float) -> None:
+    """A file of at least so many GiB: synthetic posts of many seeds in PsyQA's layout, a JSON list."""
+    with path.open("w", encoding="utf-8") as handle:
+        mark, seed = "[", 0
+        while handle.tell() < gib * 2**30:
+            seed += 1
+            for item in read_source(DatasetConfig(questions=5_000, answer_length="long"), seed).items:
+                answers = [{"answer_text": text} for text in item.references]
+                record = {"question": item.question, "description": "", "keywords": item.topic, "answers": answers}
+                handle.write(mark + json.dumps(record, ensure_ascii=False))
+                mark = ",\n"
+        handle.write("]")
+
+
+def in_a_process(*words: str) -> dict[str, float]:
+    """What ``main`` of this file prints last for these words, in a process of its own."""
+    made = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, encoding="utf-8", check=True)
+    return json.loads(made.stdout.splitlines()[-1])
+
+
+def sources(sizes: list[str]) -> None:
+    """Build files of several sizes and compare memory with size."""
+    rows = []
+    for size in sizes:
+        with tempfile.TemporaryDirectory(dir=cache_dir()) as folder:
+            path = Path(folder) / "source.json"
+            write_source(path, float(size))
+            rows.append({"file_gib": round(path.stat().st_size / 2**30, 2), **in_a_process("--path", str(path))})
+        print(rows[-1], flush=True)
+    print(json.dumps({"sources": rows}))
 
 
 def main() -> None:
     """Build all sizes, smallest first, and compare."""
     rows = []
     for size in SIZES:
-        made = subprocess.run([sys.executable, __file__, "--size", str(size)], capture_output=True, encoding="utf-8", check=True)
-        rows.append({"questions": size, **json.loads(made.stdout.splitlines()[-1])})
+        rows.append({"questions": size, **in_a_process("--size", str(size))})
         rows[-1]["time_per_answer_ratio"] = round(rows[-1]["minutes"] / rows[-1]["answers"] * rows[0]["answers"] / rows[0]["minutes"], 2)
         print(rows[-1], flush=True)
     answers, minutes = (np.array([row[key] for row in rows]) for key in ("answers", "minutes"))
@@ -48,7 +87,10 @@ def main() -> None:
         axes.plot(answers, minutes, "o-", color="#0072B2", label="measured")
         axes.plot(answers, minutes[0] / answers[0] * answers, "--", color="#666666", label="linear from the smallest")
         axes.set(
-            xlabel="answers read, noise included", ylabel="minutes", ylim=0, title="Construction time, synthetic posts, one run on 2 cores"
+            xlabel="answers read, noise included",
+            ylabel="minutes",
+            ylim=0,
+            title="Construction time, synthetic posts with long answers, one run on 2 cores",
         )
         axes.legend()
         figure.savefig(sys.argv[1], dpi=150)
@@ -56,7 +98,12 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--size"]:
-        print(json.dumps(build(int(sys.argv[2]))))
-    else:
-        main()
+    match sys.argv[1:]:
+        case ["--size", questions]:
+            print(json.dumps(build(DatasetConfig(questions=int(questions), deidentify="on", answer_length="long"))))
+        case ["--path", source]:
+            print(json.dumps(build(DatasetConfig(data=source, questions=10**9))))
+        case ["--source", *gib]:
+            sources(gib)
+        case _:
+            main()

@@ -62,7 +62,9 @@ def test_one_dialogue_is_a_source(tmp_path):
 def test_own_jsonl_keeps_its_fields_and_is_told_from_synthetic(tmp_path):
     item = Item(id="1", question="怎么办", answers=[Answer(text="慢慢来")], topic="职场")
     write_jsonl([item], tmp_path / "own.jsonl")
-    assert list(read_source(DatasetConfig(data=str(tmp_path / "own.jsonl")), 1).items) == [item.model_copy(update={"source": "schema:own.jsonl"})]
+    assert list(read_source(DatasetConfig(data=str(tmp_path / "own.jsonl")), 1).items) == [
+        item.model_copy(update={"source": "schema:own.jsonl"})
+    ]
 
 
 def test_a_byte_order_mark_is_no_fault(tmp_path):
