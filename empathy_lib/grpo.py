@@ -62,10 +62,13 @@ class AnswerReward:
         """``r_answer`` of plain answers (no tags), shape ``(n,)``."""
         cosines = self.cosines(questions, answers)
         reward = (cosines >= self.model.threshold).astype(float) if self.kind == "threshold" else cosines
-        if self.copy_guard < 1:
-            copied = np.array([copy_rate(a, q) for q, a in zip(questions, answers, strict=True)])
-            reward = np.where(copied >= self.copy_guard, 0.0, reward)
-        return reward
+        return np.where(self.is_guarded(questions, answers), 0.0, reward)
+
+    def is_guarded(self, questions: list[str], answers: list[str]) -> np.ndarray:
+        """Whether each answer copies so much that it earns nothing, shape ``(n,)``."""
+        if self.copy_guard >= 1:
+            return np.zeros(len(answers), dtype=bool)
+        return np.array([copy_rate(a, q) for q, a in zip(questions, answers, strict=True)], dtype=float) >= self.copy_guard
 
     def as_function(self) -> Callable[..., list[float]]:
         """The reward in TRL's signature: completions of a batch and the dataset's ``question`` column."""

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from empathy_lib.plots.style import SYSTEM_COLOURS, SYSTEM_LABELS, caption
 from empathy_lib.reward_model import labelled
+from empathy_lib.statistics import wilson_share
 
 
 def loss_curves(logs: dict[str, list[dict]], text: str) -> Figure:
@@ -69,6 +70,21 @@ def roc_curves(scores: pd.DataFrame, text: str) -> Figure:
     axes.plot([0, 1], [0, 1], color="#999999", lw=1, ls=":")
     axes.set(xlabel="false-positive rate", ylabel="true-positive rate", aspect="equal")
     axes.legend(title="negatives (AUC)", fontsize=8, title_fontsize=8)
+    return caption(figure, text)
+
+
+def calibration(scores: pd.DataFrame, threshold: float, text: str, bins: int = 10) -> Figure:
+    """Share of true pairs among pairs of like cosine, in bins of equal size, with 95 % Wilson intervals; the line is the threshold."""
+    references = scores.drop_duplicates(["id", "positive"])["positive"]
+    frame = pd.DataFrame({"cosine": pd.concat([references, scores["negative"]]), "true": [1.0] * len(references) + [0.0] * len(scores)})
+    frame["bin"] = pd.qcut(frame["cosine"], bins, duplicates="drop")
+    groups = [(part["cosine"].mean(), wilson_share(part["true"])) for _, part in frame.groupby("bin", observed=True)]
+    figure, axes = plt.subplots(figsize=(5.6, 3.8))
+    for place, share in groups:
+        axes.plot([place, place], [share.low, share.high], color="#0072B2", lw=2, alpha=0.5)
+    axes.plot([place for place, _ in groups], [share.value for _, share in groups], "o-", color="#0072B2")
+    axes.axvline(threshold, color="black", ls="--", lw=1)
+    axes.set(xlabel="cosine of post and reply (mean of its bin)", ylabel="share of true pairs", ylim=(-0.02, 1.02))
     return caption(figure, text)
 
 

@@ -4,7 +4,7 @@
     .venv/bin/python tests/benchmarks/bench_dataset.py --source 0.25 1 2     files of so many GiB in PsyQA's layout (2: about half an hour)
 
 Clean, de-identify, annotate, deduplicate, split and write. Each size is built in a process of its own, so that its peak memory is its
-own (of the processes beside it, the largest is added once for each core); the synthetic posts are made before the clock starts. The
+own (with that of the processes beside it; read from /proc, so Linux only); the synthetic posts are made before the clock starts. The
 last line is JSON: per size the answers read, minutes, peak memory and time an answer as a ratio to the smallest size, and the exponent
 of a power law through all sizes (1 is linear). De-identification is on, as for real data.
 """
@@ -12,7 +12,7 @@ of a power law through all sizes (1 is linear). De-identification is on, as for 
 from __future__ import annotations
 
 import json
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,8 +20,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from joblib import cpu_count
-from joblib.externals.loky import get_reusable_executor
+from joblib import Parallel, cpu_count, delayed
 
 from empathy_lib.artefacts import cache_dir, read_json
 from empathy_lib.config import DatasetConfig
@@ -31,13 +30,17 @@ from empathy_lib.empathy_qa.sources import read_source
 SIZES = (5_000, 10_000, 20_000, 40_959)  # questions; the last is the paper's (second-hand)
 
 
+def high_water() -> float:
+    """GiB that this process has held at most since it was started; getrusage would count what it was forked from."""
+    return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) / 2**20
+
+
 def build(config: DatasetConfig) -> dict[str, float]:
     """Build once in a scratch folder; what ``report.json`` says of it."""
     with tempfile.TemporaryDirectory() as folder:
         build_dataset(config, 1, Path(folder))
         report = read_json(Path(folder) / "report.json")
-    get_reusable_executor().shutdown(wait=True)  # only processes that have ended are counted
-    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20 * cpu_count()
+    workers = sum(Parallel(n_jobs=cpu_count())(delayed(high_water)() for _ in range(cpu_count())))
     return {"answers": report["read"], "minutes": report["construction_minutes"], "peak_gib": round(report["peak_gib"] + workers, 2)}
 
 

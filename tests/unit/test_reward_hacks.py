@@ -1,0 +1,62 @@
+"""Each hack is what it says, and the judge's own posts are its own."""
+
+import numpy as np
+import pytest
+
+from empathy_lib.config import DatasetConfig, RewardConfig
+from empathy_lib.copying import copy_rate
+from empathy_lib.empathy_qa.sources import read_source
+from empathy_lib.empathy_qa.variety import sentences
+from empathy_lib.reward_hacks import HACKS, attempts, keywords
+from empathy_lib.triplets import build_triplets, reward_posts, unseen
+
+
+@pytest.fixture(scope="module")
+def items():
+    return read_source(DatasetConfig(questions=40, advertisement_rate=0, short_answer_rate=0, duplicate_rate=0), 5).items
+
+
+def rng():
+    return np.random.default_rng(3)
+
+
+def test_every_hack_is_tried_on_every_item(items):
+    rows = attempts(items[:5], items, rng())
+    assert {(row["id"], row["kind"]) for row in rows} <= {(item.id, kind) for item in items[:5] for kind in HACKS}
+    kinds = {row["kind"] for row in rows}
+    assert set(HACKS) - kinds <= {"same-topic answer"}
+    assert rows == attempts(items[:5], items, rng())
+
+
+def test_hacks_are_what_they_say(items):
+    item = items[0]
+    made = {kind: hack(item, items, rng()) for kind, hack in HACKS.items()}
+    assert made["empty answer"] == "" and made["copy whole"] == item.question
+    assert copy_rate(made["copy partial"], item.question) > 0.9
+    assert made["over-long answer"].startswith(item.references[0]) and len(made["over-long answer"]) > 2 * len(item.references[0])
+    assert len(set(sentences(made["repeated sentence"]))) == 1 < len(sentences(made["repeated sentence"]))
+    assert all(word in item.question for word in keywords(item.question, 8))
+    assert sum(word in made["keyword stuffing"] for word in keywords(item.question, 8)) == 8
+    assert "{" not in made["contradicting answer"] and any(word in made["contradicting answer"] for word in keywords(item.question, 4))
+    assert not any(word in made["generic comfort"] for word in keywords(item.question, 2))
+
+
+def test_an_item_without_a_topic_lacks_the_same_topic_answer_only(items):
+    alone = items[0].model_copy(update={"topic": ""})
+    assert {row["kind"] for row in attempts([alone], items, rng())} == set(HACKS) - {"same-topic answer"}
+
+
+def test_the_judge_shares_no_text_with_the_reward_model(items):
+    made = build_triplets(items, RewardConfig(max_triplets=20), rng())
+    others = unseen(items, made)
+    texts = {triplet[side] for triplet in made for side in ("anchor", "positive", "negative")}
+    assert 0 < len(others) < len(items)
+    assert not texts & {text for item in others for text in (item.question, *item.references)}
+
+
+def test_where_triplets_would_touch_most_posts_the_judge_keeps_half(items):
+    config = RewardConfig(max_triplets=1000)
+    assert reward_posts(items, RewardConfig(max_triplets=10)) == items
+    ours = reward_posts(items, config)
+    assert 2 * len(ours) == len(items)
+    assert len(unseen(items, build_triplets(ours, config, rng()))) == len(items) // 2
