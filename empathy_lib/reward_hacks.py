@@ -6,11 +6,10 @@ a policy of ours did find (copying). What a policy invents is longer than any li
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
-import jieba
 import numpy as np
+from jieba.analyse import extract_tags
 
 from empathy_lib.empathy_qa.schema import Item
 from empathy_lib.empathy_qa.variety import sentences
@@ -32,13 +31,8 @@ _DISMISSIVE = (
 _OVER_LONG_PARTS = 4
 
 
-def keywords(text: str, count: int) -> list[str]:
-    """The post's most frequent words of two characters or more, ties in order of appearance."""
-    return [word for word, _ in Counter(word for word in jieba.lcut(text) if len(word) > 1).most_common(count)]
-
-
 def _stuffed(item: Item, pool: Sequence[Item], rng: np.random.Generator) -> str:
-    words = keywords(item.question, 16)
+    words = extract_tags(item.question, topK=16)
     return "、".join(rng.permutation(words + words[:8]).tolist()) + "，我都理解。"
 
 
@@ -55,7 +49,7 @@ def _over_long(item: Item, pool: Sequence[Item], rng: np.random.Generator) -> st
 
 
 def _contradicting(item: Item, pool: Sequence[Item], rng: np.random.Generator) -> str:
-    return _DISMISSIVE[int(rng.integers(len(_DISMISSIVE)))].format(words="、".join(keywords(item.question, 4)))
+    return _DISMISSIVE[int(rng.integers(len(_DISMISSIVE)))].format(words="、".join(extract_tags(item.question, topK=4)))
 
 
 HACKS: dict[str, Callable[[Item, Sequence[Item], np.random.Generator], str | None]] = {

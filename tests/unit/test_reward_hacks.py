@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from jieba.analyse import extract_tags
 
 from empathy_lib.config import DatasetConfig, RewardConfig
 from empathy_lib.copying import copy_rate
 from empathy_lib.empathy_qa.sources import read_source
 from empathy_lib.empathy_qa.variety import sentences
-from empathy_lib.reward_hacks import HACKS, attempts, keywords
+from empathy_lib.reward_hacks import HACKS, attempts
 from empathy_lib.triplets import build_triplets, reward_posts, unseen
 
 
@@ -35,10 +36,10 @@ def test_hacks_are_what_they_say(items):
     assert copy_rate(made["copy partial"], item.question) > 0.9
     assert made["over-long answer"].startswith(item.references[0]) and len(made["over-long answer"]) > 2 * len(item.references[0])
     assert len(set(sentences(made["repeated sentence"]))) == 1 < len(sentences(made["repeated sentence"]))
-    assert all(word in item.question for word in keywords(item.question, 8))
-    assert sum(word in made["keyword stuffing"] for word in keywords(item.question, 8)) == 8
-    assert "{" not in made["contradicting answer"] and any(word in made["contradicting answer"] for word in keywords(item.question, 4))
-    assert not any(word in made["generic comfort"] for word in keywords(item.question, 2))
+    words = extract_tags(item.question, topK=4)
+    assert len(words) == 4 and all(word in item.question for word in words)
+    assert all(word in made[kind] for word in words for kind in ("keyword stuffing", "contradicting answer"))
+    assert made["generic comfort"] == HACKS["generic comfort"](items[1], items, rng())
 
 
 def test_an_item_without_a_topic_lacks_the_same_topic_answer_only(items):
