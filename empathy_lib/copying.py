@@ -1,7 +1,7 @@
-"""How much of an answer is copied from the post it answers.
+"""How much of an answer is copied: from the post it answers, or from the training answers.
 
-Knows: copy rate and the removal of copied spans, by character n-grams. Does not know: which rate is too high (the reward's
-``copy_guard``, notebook 05's reference values).
+Knows: copy rate and the removal of copied spans, by character n-grams; the longest run shared with a corpus. Does not know: which rate
+is too high (the reward's ``copy_guard``, the reference values of notebooks 02 and 05).
 
 A copied span is a run of at least ``n`` characters that stands in the post as it is. White space is ignored on both sides, so a
 line break added to a copy does not hide it. The length of 8 characters is our choice: posts and honest answers share single
@@ -9,6 +9,12 @@ words and short phrases, seldom eight characters in a row.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from empathy_lib.empathy_qa.deduplicate import jaccard, shingles
 
 COPY_NGRAM = 8
 
@@ -54,3 +60,28 @@ def mask_copied_spans(answer: str, question: str, n: int = COPY_NGRAM) -> str:
             return answer
         copied = {place for start, hit in enumerate(starts) if hit for place in range(places[start], places[start + n - 1] + 1)}
         answer = "".join(char for place, char in enumerate(answer) if place not in copied)
+
+
+def longest_shared_run(text: str, corpus: str) -> str:
+    """The longest run of characters of ``text`` that stands in ``corpus`` (texts joined by a line break); the first of equals."""
+    best = ""
+    for start in range(len(text)):
+        while start + len(best) < len(text) and text[start : start + len(best) + 1] in corpus:
+            best = text[start : start + len(best) + 1]
+    return best
+
+
+def memorisation(answers: Sequence[str], training: Sequence[str]) -> pd.DataFrame:
+    """How close each answer comes to the training answers.
+
+    Returns:
+        One row an answer: ``longest_run`` (characters), ``run_share`` (of the answer, 0 to 1), ``nearest`` (5-gram Jaccard index of the
+        nearest training answer, 0 to 1; 1 is a training answer word for word).
+    """
+    corpus, grams = "\n".join(training), [shingles(text) for text in training]
+    rows = []
+    for answer in answers:
+        run, own = longest_shared_run(answer, corpus), shingles(answer)
+        nearest = max((jaccard(own, other) for other in grams), default=0.0) if answer.strip() else 0.0
+        rows.append({"longest_run": len(run), "run_share": len(run) / max(1, len(answer)), "nearest": nearest})
+    return pd.DataFrame(rows, columns=["longest_run", "run_share", "nearest"])

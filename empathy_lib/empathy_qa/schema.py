@@ -73,7 +73,7 @@ def write_jsonl(items: Iterable[BaseModel], path: Path) -> int:
     count = 0
     with Path(path).open("w", encoding="utf-8") as handle:
         for item in items:
-            handle.write(item.model_dump_json(exclude_defaults=True) + "\n")
+            handle.write(item.model_dump_json(exclude_none=True) + "\n")  # defaults too: a reader need not know ours
             count += 1
     return count
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from empathy_lib.copying import copy_rate, mask_copied_spans
+from empathy_lib.copying import copy_rate, longest_shared_run, mask_copied_spans, memorisation
 
 # few letters, so that copies happen by chance as well
 TEXT = st.text(alphabet="你我很累 。\n", max_size=60)
@@ -59,3 +59,18 @@ def test_honest_answer_keeps_its_text():
 def test_bad_n_is_refused():
     with pytest.raises(ValueError, match="n must be at least 1"):
         copy_rate("a", "b", 0)
+
+
+def test_longest_shared_run_against_all_runs():
+    text, corpus = "今天很难过，我想哭", "我今天很难受\n很难过，我知道"
+    every = [text[i:j] for i in range(len(text)) for j in range(i + 1, len(text) + 1)]
+    assert longest_shared_run(text, corpus) == max((run for run in every if run in corpus), key=len) == "很难过，我"
+    assert longest_shared_run("甲乙", corpus) == "" == longest_shared_run("", corpus)
+
+
+def test_memorisation_tells_a_training_answer_from_a_new_one():
+    training = ["先照顾好自己，再慢慢想办法。", "你已经很努力了，这不是你的错。"]
+    table = memorisation([training[1], "下周我们去爬山吧，山上的风很大。", ""], training)
+    assert table["nearest"].tolist() == [1.0, 0.0, 0.0]
+    assert table["longest_run"].tolist()[0] == len(training[1]) and table["run_share"].tolist()[0] == 1.0
+    assert table["longest_run"].tolist()[2] == 0

@@ -1,0 +1,222 @@
+"""How much quicker are our SFT and GRPO than TRL as it comes, on the same machine, the same posts and seeds, in one run?
+
+    .venv/bin/python tests/benchmarks/bench_training.py [repeats]         (about half an hour on 2 cores; 3 repeats)
+
+``stock``: TRL's trainers with the whole base and the library's defaults. ``trimmed``: the same with the trimmed base. ``ours``: what
+notebooks 02 and 04 run. The three take turns in every repeat, each in a process of its own. The first step of each is the warm-up: it is
+printed and not counted. What is compared is tokens a second: prompt and completion for SFT, sampled tokens for a GRPO step and for its
+rollout. ``gemm_share`` is the time that the matrix products of one of our SFT steps take when run bare, over the time of a step.
+
+The last line is JSON: ``sft_step_ratio``, ``grpo_step_ratio``, ``generation_ratio`` (ours over stock, medians over repeats),
+``gemm_share``, each with its lowest and highest value over the repeats, and the same for the trimmed base.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+import numpy as np
+import torch
+import transformers.trainer
+from datasets import Dataset
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AutoTokenizer, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+
+from empathy_lib import grpo, sft
+from empathy_lib.artefacts import generator
+from empathy_lib.base_models import prepare_base
+from empathy_lib.config import BaseModelConfig, DatasetConfig, load_profile
+from empathy_lib.empathy_qa.synthesis import generate
+from empathy_lib.prompts import training_texts
+
+VARIANTS, STAGES = ("stock", "trimmed", "ours"), ("sft", "grpo")
+SEED, NEW_TOKENS = 1, 128  # short rollouts, as stock takes a minute for eight of them
+STEPS = {"stock": 2, "trimmed": 3, "ours": 4}  # of which the first is not counted
+PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default, torch.ops.aten.baddbmm.default)
+
+
+class Products(TorchDispatchMode):
+    """Counts the matrix products that are made while it is on, by operation and operands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[tuple, int] = defaultdict(int)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func in PRODUCTS:
+            operands = args[-2:]
+            self.seen[tuple((tuple(t.shape), tuple(t.stride()), t.dtype) for t in operands)] += 1
+        return func(*args, **(kwargs or {}))
+
+    def bare_seconds(self, repeats: int = 5) -> float:
+        """Time of all of them on fresh operands of the same shape, layout and type: each timed ``repeats`` times, the median taken."""
+        total = 0.0
+        for operands, count in self.seen.items():
+            made = [torch.randn(shape).to(dtype).as_strided(shape, stride) for shape, stride, dtype in operands if _fits(shape, stride)]
+            made = made if len(made) == 2 else [torch.randn(shape).to(dtype) for shape, _, dtype in operands]
+            times = []
+            for _ in range(repeats):
+                started = time.perf_counter()
+                torch.matmul(*made)
+                times.append(time.perf_counter() - started)
+            total += statistics.median(times) * count
+        return total
+
+
+def _fits(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """Whether a freshly made tensor of this shape has room for this layout."""
+    return 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True)) <= int(np.prod(shape))
+
+
+class Clock(TrainerCallback):
+    """Seconds and trained tokens of every step of whatever trainer runs."""
+
+    steps: list[dict[str, float]]
+    products: Products | None
+
+    def __init__(self) -> None:
+        Clock.steps, Clock.products, self.tokens, self.mode = [], None, 0, None
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        """Count the tokens of every forward pass that is trained on."""
+
+        def count(module, positional, keywords) -> None:
+            mask = keywords.get("attention_mask")
+            if torch.is_grad_enabled() and isinstance(mask, torch.Tensor):
+                self.tokens += int(mask.sum())
+
+        model.register_forward_pre_hook(count, with_kwargs=True)
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        """The second step is watched for its products (and not counted), the others are timed."""
+        self.tokens, self.started = 0, time.perf_counter()
+        if state.global_step == 1 and args.max_steps > 3 and type(self).products is None:
+            self.mode = Clock.products = Products()
+            self.mode.__enter__()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Keep the step."""
+        seconds = time.perf_counter() - self.started
+        watched = self.mode is not None
+        if watched:
+            self.mode.__exit__(None, None, None)
+            self.mode = None
+        Clock.steps.append({"seconds": seconds, "tokens": self.tokens, "watched": watched})
+
+
+def reward_of(completions: list[str], **_) -> list[float]:
+    """Any reward that differs within a group serves to time a step."""
+    return [float(len(text) % 3) for text in completions]
+
+
+def base_of(variant: str, texts: list[str]) -> Path:
+    """The whole or the trimmed base."""
+    return prepare_base(BaseModelConfig(trim_vocabulary=variant != "stock"), texts)
+
+
+def time_sft(variant: str, items: list, base: Path, folder: Path) -> dict[str, float]:
+    """Tokens a second of SFT, and for ours the share of bare matrix products."""
+    profile = load_profile("laptop")
+    pairs = sft.sft_pairs(items, AutoTokenizer.from_pretrained(base), 8 * STEPS[variant], generator(SEED, "bench"), coe=True)
+    if variant == "ours":
+        config = profile.sft.model_copy(update={"max_steps": STEPS[variant], "checkpoint_steps": 1000})
+        sft.train_sft(base, pairs, pairs[:1], folder, config, profile.base_model, SEED)
+    else:
+        arguments = SFTConfig(output_dir=str(folder), max_steps=STEPS[variant], seed=SEED, **quiet())
+        rows = Dataset.from_list([{key: pair[key] for key in ("prompt", "completion")} for pair in pairs])
+        SFTTrainer(model=str(base), args=arguments, train_dataset=rows).train()
+    counted = [step for step in Clock.steps[1:] if not step["watched"]]
+    seconds = sum(step["seconds"] for step in counted)
+    result = {"rate": sum(step["tokens"] for step in counted) / seconds, "warm_up_seconds": Clock.steps[0]["seconds"]}
+    if Clock.products:
+        watched = next(step for step in Clock.steps if step["watched"])
+        per_token = Clock.products.bare_seconds() / watched["tokens"]
+        result["gemm_share"] = per_token * result["rate"]
+    return result
+
+
+def time_grpo(variant: str, items: list, base: Path, folder: Path) -> dict[str, float]:
+    """Sampled tokens a second of a whole GRPO step, and of its rollout alone."""
+    profile, rollouts = load_profile("laptop"), []
+    whole = GRPOTrainer._generate_single_turn
+
+    def timed(self, *args, **kwargs):
+        started = time.perf_counter()
+        made = whole(self, *args, **kwargs)
+        rollouts.append({"seconds": time.perf_counter() - started, "tokens": sum(map(len, made[0]))})
+        return made
+
+    with mock.patch.object(GRPOTrainer, "_generate_single_turn", timed):
+        if variant == "ours":
+            config = profile.grpo.model_copy(update={"max_steps": STEPS[variant] - 1, "checkpoint_steps": 1000})
+            generation = profile.generation.model_copy(update={"max_new_tokens": NEW_TOKENS})
+            reward = SimpleNamespace(as_function=lambda: reward_of)
+            grpo.train_grpo(base, items, reward, folder, config, generation, SEED)
+        else:
+            arguments = GRPOConfig(output_dir=str(folder), max_steps=STEPS[variant], seed=SEED, max_completion_length=NEW_TOKENS, **quiet())
+            rows = grpo.prompts_of(items, AutoTokenizer.from_pretrained(base), STEPS[variant], SEED)
+            GRPOTrainer(model=str(base), reward_funcs=reward_of, args=arguments, train_dataset=rows).train()
+    steps, rollouts = Clock.steps[1:], rollouts[1:]
+    tokens = sum(rollout["tokens"] for rollout in rollouts)
+    return {
+        "rate": tokens / sum(step["seconds"] for step in steps),
+        "generation_rate": tokens / sum(rollout["seconds"] for rollout in rollouts),
+        "warm_up_seconds": Clock.steps[0]["seconds"],
+    }
+
+
+def quiet() -> dict[str, object]:
+    """No reports, no checkpoints; nothing that bears on speed."""
+    return {"report_to": "none", "save_strategy": "no", "use_cpu": not torch.cuda.is_available(), "disable_tqdm": True}
+
+
+def measure(stage: str, variant: str) -> dict[str, float]:
+    """One variant of one stage, in this process."""
+    transformers.trainer.DEFAULT_CALLBACKS.append(Clock)
+    items = generate(DatasetConfig(questions=120), seed=SEED)
+    items = [item for item in items if item.answers and all(answer.coe for answer in item.answers)]
+    base = base_of(variant, training_texts(items))
+    with tempfile.TemporaryDirectory() as folder:
+        return {"sft": time_sft, "grpo": time_grpo}[stage](variant, items, base, Path(folder))
+
+
+def main(repeats: int) -> None:
+    """All variants in turn, ``repeats`` times."""
+    seen: dict[str, list[float]] = defaultdict(list)
+    for repeat in range(repeats):
+        for stage in STAGES:
+            rates = {}
+            for variant in VARIANTS:
+                made = subprocess.run([sys.executable, __file__, stage, variant], stdout=subprocess.PIPE, encoding="utf-8", check=True)
+                rates[variant] = json.loads(made.stdout.splitlines()[-1])
+                print(f"repeat {repeat + 1}, {stage}, {variant}:", {k: round(v, 3) for k, v in rates[variant].items()}, flush=True)
+            for variant, mark in (("ours", ""), ("trimmed", "_trimmed")):
+                seen[f"{stage}_step_ratio{mark}"].append(rates[variant]["rate"] / rates["stock"]["rate"])
+                if stage == "grpo":
+                    seen[f"generation_ratio{mark}"].append(rates[variant]["generation_rate"] / rates["stock"]["generation_rate"])
+            if "gemm_share" in rates["ours"]:
+                seen["gemm_share"].append(rates["ours"]["gemm_share"])
+    result: dict[str, object] = {}
+    for key, values in seen.items():
+        result |= {key: round(statistics.median(values), 2), f"{key}_spread": [round(min(values), 2), round(max(values), 2)]}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case [stage, variant]:
+            print(json.dumps(measure(stage, variant)))
+        case [repeats]:
+            main(int(repeats))
+        case _:
+            main(3)
