@@ -178,7 +178,8 @@ def generate(
     completions = [""] * len(prompts)
     sampling = {"do_sample": False} if greedy or config.temperature == 0 else {
         "do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": 0}  # fmt: skip
-    set_seed(seed)
+    if sampling["do_sample"]:
+        set_seed(seed)
     batches = [order[i : i + config.batch_size] for i in range(0, len(order), config.batch_size)]
     for batch in batches:
         encoded = tokenizer([prompts[i] for i in batch], return_tensors="pt", padding=True).to(model.device)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -173,6 +174,9 @@ class Profile(_Config):
 
     name: str
     seed: int = Field(20250918, ge=0)
+    tracking: list[Literal["tensorboard", "trackio", "wandb"]] = Field(
+        [], description="where trainers report beside log.jsonl, which always is"
+    )
     base_model: BaseModelConfig = BaseModelConfig()
     dataset: DatasetConfig = DatasetConfig()
     generation: GenerationConfig = GenerationConfig()
@@ -211,7 +215,9 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
 
 
 def _check_together(profile: Profile) -> None:
-    """Fields that are fine alone and wrong together."""
+    """Fields that are fine alone and wrong together, and packages that only some values need."""
+    if missing := [name for name in profile.tracking if find_spec(name) is None]:
+        raise UserError(f"tracking={profile.tracking}: package '{missing[0]}' is not installed; pip install {missing[0]}, or leave it out")
     fewest, most = profile.dataset.answers_per_question
     if fewest > most:
         raise UserError(f"dataset.answers_per_question=[{fewest}, {most}]: the first number must not exceed the second")

@@ -9,7 +9,7 @@ GRPO is arXiv 2402.03300. Group size, learning rate, KL weight and the guard are
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from empathy_lib.empathy_qa.schema import Item
 from empathy_lib.prompts import coe_prompt
 from empathy_lib.reward_model import RewardModel
 from empathy_lib.sft import finish_policy
-from empathy_lib.training import JsonlLog, MasterAdamW, last_checkpoint, read_log, trainer_arguments, with_lora
+from empathy_lib.training import JsonlLog, MasterAdamW, SampleLog, last_checkpoint, read_log, trainer_arguments, with_lora
 
 
 def r_format(completions: list[str], **_) -> list[float]:
@@ -87,6 +87,8 @@ def train_grpo(
     config: GRPOStageConfig,
     generation: GenerationConfig,
     seed: int,
+    tracking: Sequence[str] = (),
+    shown: Sequence[str] = (),
 ) -> list[dict]:
     """Optimise ``policy`` with GRPO; resumes from a checkpoint in ``folder``.
 
@@ -94,6 +96,8 @@ def train_grpo(
         policy: folder of the SFT policy; it is also the reference of the KL.
         items: training items; only their posts are used.
         folder: gets ``policy/`` and ``log.jsonl``; while training also ``checkpoints/``.
+        tracking: further trackers, as the profile's ``tracking``.
+        shown: posts that are answered greedily at every checkpoint, into ``folder/samples.jsonl``.
 
     Returns:
         The log records: ``rewards/r_format/mean``, ``rewards/r_answer/mean``, ``kl`` (nats a token),
@@ -109,9 +113,10 @@ def train_grpo(
     if config.tuning == "lora":
         model = with_lora(model, config.lora)
         model.enable_input_require_grads()
+    prompts = [coe_prompt(tokenizer, post) for post in shown]
     micro = min(config.micro_batch, config.prompts_per_step * config.num_generations)
     arguments = GRPOConfig(
-        **trainer_arguments(folder / "checkpoints", seed),
+        **trainer_arguments(folder / "checkpoints", seed, tracking),
         max_steps=config.max_steps,
         shuffle_dataset=False,  # shuffled already: TRL's sampler forgets its order when a run of several epochs resumes
         learning_rate=config.learning_rate,
@@ -137,7 +142,7 @@ def train_grpo(
         train_dataset=prompts_of(items, tokenizer, config.max_steps * config.prompts_per_step, seed),
         processing_class=tokenizer,
         optimizers=(MasterAdamW(model.parameters(), lr=config.learning_rate, eps=config.adam_epsilon), None),
-        callbacks=[JsonlLog(log)],
+        callbacks=[JsonlLog(log)] + ([SampleLog(folder / "samples.jsonl", tokenizer, prompts, generation)] if prompts else []),
     )
     if trainer.ref_model is not None:
         trainer.ref_model.to(model.dtype)

@@ -7,6 +7,7 @@ Does not know: how triplets are drawn (``triplets``) or how the policy uses the 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,13 +50,16 @@ def load_encoder(folder: Path | str, max_length: int) -> SentenceTransformer:
     return SentenceTransformer(modules=[transformer, Pooling(size, pooling_mode="mean"), sides], device=where)
 
 
-def train_reward(base: Path, triplets: list[dict], validation: list[dict], folder: Path, config: RewardConfig, seed: int) -> list[dict]:
+def train_reward(
+    base: Path, triplets: list[dict], validation: list[dict], folder: Path, config: RewardConfig, seed: int, tracking: Sequence[str] = ()
+) -> list[dict]:
     """Train the encoder with InfoNCE: the positive against its own negative and all other answers of the batch.
 
     Args:
         base: folder of a prepared base.
         triplets: of :func:`empathy_lib.triplets.build_triplets`; ``validation`` likewise.
         folder: gets ``encoder/`` and ``log.jsonl``; while training also ``checkpoints/``, from which a killed run resumes.
+        tracking: further trackers, as the profile's ``tracking``.
 
     Returns:
         The log records.
@@ -67,7 +71,7 @@ def train_reward(base: Path, triplets: list[dict], validation: list[dict], folde
         return read_log(log)
     encoder = load_encoder(base, config.max_length)
     arguments = SentenceTransformerTrainingArguments(
-        **trainer_arguments(folder / "checkpoints", seed, activation_checkpointing=False),
+        **trainer_arguments(folder / "checkpoints", seed, tracking, activation_checkpointing=False),
         num_train_epochs=config.epochs,
         max_steps=config.max_steps,
         learning_rate=config.learning_rate,

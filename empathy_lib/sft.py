@@ -6,6 +6,7 @@ Knows: how an item becomes a (prompt, completion) pair with and without CoE. Doe
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,14 @@ def fits(pairs: list[dict], tokenizer: PreTrainedTokenizerBase, max_length: int)
 
 
 def train_sft(
-    base: Path, train: list[dict], validation: list[dict], folder: Path, config: SFTStageConfig, model_config: BaseModelConfig, seed: int
+    base: Path,
+    train: list[dict],
+    validation: list[dict],
+    folder: Path,
+    config: SFTStageConfig,
+    model_config: BaseModelConfig,
+    seed: int,
+    tracking: Sequence[str] = (),
 ) -> list[dict]:
     """Fine-tune ``base`` on pairs, loss on the completion only; resumes from a checkpoint in ``folder``.
 
@@ -65,6 +73,7 @@ def train_sft(
         base: folder of a prepared base.
         train: pairs of :func:`sft_pairs`; ``validation`` likewise.
         folder: gets ``policy/`` (safetensors) and ``log.jsonl``; while training also ``checkpoints/``.
+        tracking: further trackers, as the profile's ``tracking``.
 
     Returns:
         The log records (``step``, ``loss`` in nats per completion token, ``eval_loss``, …).
@@ -86,7 +95,7 @@ def train_sft(
         model.enable_input_require_grads()
     columns = ("prompt", "completion")
     arguments = SFTConfig(
-        **trainer_arguments(folder / "checkpoints", seed),
+        **trainer_arguments(folder / "checkpoints", seed, tracking),
         num_train_epochs=config.epochs,
         max_steps=config.max_steps,
         learning_rate=config.learning_rate,

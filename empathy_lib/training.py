@@ -10,16 +10,17 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from empathy_lib.config import LoraSettings
+from empathy_lib.base_models import generate
+from empathy_lib.config import GenerationConfig, LoraSettings
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -105,6 +106,24 @@ class JsonlLog(TrainerCallback):
             handle.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
 
 
+class SampleLog(JsonlLog):
+    """Answer the same prompts at every checkpoint, greedily (which draws nothing from the run's random numbers), into a JSONL file."""
+
+    def __init__(self, path: Path, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], config: GenerationConfig):
+        super().__init__(path)
+        self.tokenizer, self.prompts, self.config = tokenizer, list(prompts), config
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """What the trainer logs is kept elsewhere."""
+
+    def on_save(self, args, state, control, model=None, **kwargs):
+        """Write one record."""
+        training = model.training
+        completions = generate(model, self.tokenizer, self.prompts, self.config, seed=0, greedy=True)
+        model.train(training)
+        super().on_log(args, state, control, {"completions": completions})
+
+
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Records of a :class:`JsonlLog` file; a half-written last line is left out."""
     records = []
@@ -123,13 +142,21 @@ def last_checkpoint(folder: Path) -> str | None:
     return None
 
 
-def trainer_arguments(folder: Path, seed: int, **more: Any) -> dict[str, Any]:
-    """Arguments that every trainer of this project shares."""
+def trainer_arguments(folder: Path, seed: int, tracking: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+    """Arguments that every trainer of this project shares.
+
+    Args:
+        folder: for checkpoints, which go when training ends.
+        tracking: trackers to report to, as the profile's ``tracking``; TensorBoard's events lie beside ``folder`` and stay.
+    """
+    if "tensorboard" in tracking:
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.parent / "tensorboard")  # the integration takes it from nowhere else
     return {
         "output_dir": str(folder),
+        "run_name": "/".join(folder.resolve().parts[-3:-1]),
         "seed": seed,
         "data_seed": seed,
-        "report_to": "none",
+        "report_to": list(tracking) or "none",
         "disable_tqdm": True,
         "save_total_limit": 2,
         "save_strategy": "steps",

@@ -167,3 +167,13 @@ def test_numbers_survive_an_assignment(value):
 
 def test_later_assignments_win():
     assert parse_assignments(["a=1", "a=2"]) == {"a": 2}
+
+
+def test_a_tracker_that_is_not_installed_is_refused_before_the_run(monkeypatch):
+    monkeypatch.setattr(config, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install wandb"):
+        load_profile("smoke", {"tracking": ["wandb"]})
+    with pytest.raises(UserError, match="--set tracking"):
+        load_profile("smoke", {"tracking": ["mlflow"]})
+    monkeypatch.setattr(config, "find_spec", lambda name: object())
+    assert load_profile("smoke", {"tracking": ["wandb", "tensorboard"]}).tracking == ["wandb", "tensorboard"]
