@@ -175,3 +175,24 @@ def side_by_side(question: str, completions: dict[str, str]) -> str:
     )
     post = f"<p style='text-align:left'><b>求助帖 · post</b><br>{html.escape(question)}</p>"
     return f"{post}<table style='width:100%;table-layout:fixed'><tr>{cells}</tr></table>"
+
+
+def stepper(question: str, completions: dict[str, str], name: str) -> str:
+    """HTML of one post whose completions are stepped through with a row of buttons; all text is escaped.
+
+    Buttons are radio inputs and CSS, so a saved notebook keeps them without a kernel or a script. ``name`` tells several steppers of one
+    page apart.
+    """
+    key = "step-" + re.sub(r"[^a-zA-Z0-9]", "-", name)
+    last = len(completions) - 1
+    buttons = "".join(
+        f"<input type='radio' name='{key}' id='{key}-{n}'{' checked' * (n == last)}>"
+        f"<label for='{key}-{n}' style='margin-right:10px'>{html.escape(label)}</label>"
+        for n, label in enumerate(completions)
+    )
+    rules = "".join(f"#{key}-{n}:checked ~ .{key}-{n} {{display:block}}" for n in range(len(completions)))
+    frames = "".join(
+        f"<div class='{key} {key}-{n}'>{to_html(text, label=label)}</div>" for n, (label, text) in enumerate(completions.items())
+    )
+    post = f"<p style='text-align:left'><b>求助帖 · post</b><br>{html.escape(question)}</p>"
+    return f"{post}<style>.{key} {{display:none}} {rules}</style><div style='text-align:left'>{buttons}{frames}</div>"

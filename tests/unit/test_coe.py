@@ -136,3 +136,10 @@ def test_a_chain_or_answer_with_empty_text_or_tags_is_refused(bad):
         ChainOfEmpathy(**dict.fromkeys(LAYERS, "x") | {"L3": bad})
     with pytest.raises(ValueError, match=r"every part|remove it"):
         render(ChainOfEmpathy(**dict.fromkeys(LAYERS, "x")), bad)
+
+
+def test_the_stepper_escapes_everything_and_shows_the_last_step_first():
+    evil = "<script>alert(1)</script>"
+    page = coe.stepper(evil, {f"step {evil}": evil, "last": GOOD.replace("e</answer>", f"{evil}</answer>")}, "post' 1")
+    assert "<script" not in page and page.count("type='radio'") == 2
+    assert page.count(" checked>") == 1 and page.index("id='step-post--1-0'>") < page.index("id='step-post--1-1' checked>")
