@@ -27,7 +27,7 @@ from empathy_lib.empathy_qa.schema import Item
 from empathy_lib.prompts import coe_prompt
 from empathy_lib.reward_model import RewardModel
 from empathy_lib.sft import finish_policy
-from empathy_lib.training import JsonlLog, MasterAdamW, SampleLog, last_checkpoint, read_log, trainer_arguments, with_lora
+from empathy_lib.training import JsonlLog, MasterAdamW, SampleLog, SaveByTime, last_checkpoint, read_log, trainer_arguments, with_lora
 
 
 def r_format(completions: list[str], **_) -> list[float]:
@@ -142,7 +142,8 @@ def train_grpo(
         train_dataset=prompts_of(items, tokenizer, config.max_steps * config.prompts_per_step, seed),
         processing_class=tokenizer,
         optimizers=(MasterAdamW(model.parameters(), lr=config.learning_rate, eps=config.adam_epsilon), None),
-        callbacks=[JsonlLog(log)] + ([SampleLog(folder / "samples.jsonl", tokenizer, prompts, generation)] if prompts else []),
+        callbacks=[JsonlLog(log), SaveByTime()]
+        + ([SampleLog(folder / "samples.jsonl", tokenizer, prompts, generation)] if prompts else []),
     )
     if trainer.ref_model is not None:
         trainer.ref_model.to(model.dtype)

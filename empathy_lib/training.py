@@ -10,12 +10,15 @@ import itertools
 import json
 import os
 import shutil
+import time
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -134,12 +137,39 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint below ``folder``, or None; a half-written one is passed over."""
+    """The newest whole checkpoint below ``folder``, or None; a half-written or truncated one is removed."""
     while folder.is_dir() and (path := get_last_checkpoint(str(folder))):
-        if (Path(path) / "trainer_state.json").is_file():  # the trainer writes it last
+        if (Path(path) / "trainer_state.json").is_file() and _is_whole(Path(path)):  # the trainer writes that file last
             return path
         shutil.rmtree(path)
     return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether every file of weights and of optimizer state has the length that its own header or index tells."""
+    try:
+        for path in checkpoint.rglob("*.safetensors"):
+            with safe_open(path, "pt"):
+                pass
+    except SafetensorError:
+        return False
+    return all(zipfile.is_zipfile(path) for path in checkpoint.rglob("*.pt"))
+
+
+class SaveByTime(TrainerCallback):
+    """Ask for a checkpoint where the last one is older than ``minutes``, however few steps that were."""
+
+    def __init__(self, minutes: float = 10):
+        self.seconds, self.saved = 60 * minutes, time.monotonic()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Look at the clock."""
+        if time.monotonic() - self.saved >= self.seconds:
+            control.should_save = True
+
+    def on_save(self, args, state, control, **kwargs):
+        """Any checkpoint counts."""
+        self.saved = time.monotonic()
 
 
 def trainer_arguments(folder: Path, seed: int, tracking: Sequence[str] = (), **more: Any) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import AutoTokenizer, TrainerCallback
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, TrainerCallback, TrainerControl
 
 from empathy_lib import base_models, coe, grpo, reward_model, sft, training, triplets
 from empathy_lib.config import BaseModelConfig, GenerationConfig, GRPOStageConfig, RewardConfig, SFTStageConfig
@@ -136,15 +136,49 @@ def test_every_stage_trains_in_either_arithmetic_and_saves_bfloat16(base, items,
         assert files and {tensor.dtype for file in files for tensor in load_file(file).values()} == {torch.bfloat16}
 
 
-def test_half_written_checkpoint_is_passed_over(tmp_path):
-    for step, whole in ((2, True), (4, False)):
+@pytest.mark.parametrize("file", ["trainer_state.json", "model.safetensors", "optimizer.pt"])
+def test_half_written_checkpoint_is_passed_over(tmp_path, file):
+    for step in (2, 4):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        (folder / "model.safetensors").touch()
-        if whole:
-            (folder / "trainer_state.json").write_text("{}")
+        save_file({"weight": torch.ones(64)}, folder / "model.safetensors")
+        torch.save({"state": torch.ones(64)}, folder / "optimizer.pt")
+        (folder / "trainer_state.json").write_text("{}")
+    broken = tmp_path / "checkpoint-4" / file
+    broken.write_bytes(broken.read_bytes()[:-40]) if file != "trainer_state.json" else broken.unlink()
     assert training.last_checkpoint(tmp_path).endswith("checkpoint-2")
     assert training.last_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_a_checkpoint_is_asked_for_when_the_last_is_old():
+    saver, control = training.SaveByTime(minutes=0), TrainerControl()
+    saver.on_step_end(None, None, control)
+    assert control.should_save
+    later, fresh = training.SaveByTime(minutes=60), TrainerControl()
+    later.on_step_end(None, None, fresh)
+    assert not fresh.should_save
+
+
+def test_grpo_answers_the_same_posts_at_every_checkpoint(base, items, tmp_path, monkeypatch):
+    """Sampling them draws nothing from the run's random numbers, and a resumed run ends with the same records."""
+    config = GRPOStageConfig(max_steps=7, prompts_per_step=2, num_generations=2, micro_batch=2, learning_rate=1e-3, checkpoint_steps=2)
+    reward = grpo.AnswerReward(FakeJudge(), "smooth")
+    settings = {"reward": reward, "config": config, "generation": GenerationConfig(max_new_tokens=8), "seed": 1}
+    grpo.train_grpo(base, items, folder=tmp_path / "whole", shown=[items[0].question], **settings)
+
+    class Killed(training.JsonlLog, Kill):
+        pass
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(grpo, "JsonlLog", Killed)
+        grpo.train_grpo(base, items, folder=tmp_path / "killed", shown=[items[0].question], **settings)
+    grpo.train_grpo(base, items, folder=tmp_path / "killed", shown=[items[0].question], **settings)
+    records = [training.read_log(tmp_path / name / "samples.jsonl") for name in ("whole", "killed")]
+    assert records[0] == records[1] and [r["step"] for r in records[0]] == [2, 4, 6, 7]
+    assert all(len(r["completions"]) == 1 for r in records[0])
+    run_grpo(base, items, None, tmp_path / "unwatched")
+    one, other = (load_file(tmp_path / name / "policy/model.safetensors") for name in ("whole", "unwatched"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_groups_of_parameters_have_their_own_rate():
