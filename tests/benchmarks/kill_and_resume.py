@@ -1,0 +1,73 @@
+"""Does a run that is killed again and again end as an unbroken one? SFT, reward model, judge and GRPO under ``kill -9``.
+
+    .venv/bin/python tests/benchmarks/kill_and_resume.py [kills] [seed]        (20 kills: about 25 minutes on 2 cores)
+
+Runs notebooks 01 to 04 once unbroken, then again from an empty folder with a kill of the whole process group at a random moment, until
+the kills are used up; then lets it end. The profile is smoke with more steps and a checkpoint at every step. The last line is JSON: the
+kills that hit each notebook, and whether headline figures (all but minutes and memory) and all weights are equal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from empathy_lib.artefacts import file_digest, read_json
+
+STEPS = [f"{stage}.{field}={value}" for stage in ("sft", "reward", "grpo") for field, value in (("max_steps", 6), ("checkpoint_steps", 1))]
+SECONDS = (8.0, 60.0)  # before a kill; a kernel needs about eight to be up
+
+
+def start(folder: Path, log: Path) -> subprocess.Popen:
+    """The run, in a process group of its own."""
+    words = [sys.executable, "-m", "empathy_lib", "reproduce", "--profile", "smoke", "--to", "04", "--run-dir", str(folder)]
+    words += [word for step in (*STEPS, "sft.max_items=24") for word in ("--set", step)]
+    return subprocess.Popen(words, stdout=log.open("a"), stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def figures(folder: Path) -> dict[str, object]:
+    """Headline figures that must not depend on interruptions."""
+    costs = ("wall_minutes.", "peak_gib.")
+    return {key: entry for key, entry in read_json(folder / "headline.json").items() if not key.startswith(costs)}
+
+
+def weights(folder: Path) -> dict[str, str]:
+    """Digest of every file of weights."""
+    return {str(path.relative_to(folder)): file_digest(path) for path in sorted(folder.rglob("*.safetensors"))}
+
+
+def main(kills: int, seed: int) -> None:
+    """Compare the two runs."""
+    rng, hit = random.Random(seed), Counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        whole, broken, log = Path(scratch) / "whole", Path(scratch) / "杀 broken", Path(scratch) / "log"
+        if start(whole, log).wait():
+            sys.exit(log.read_text())
+        log.write_text("")
+        while True:
+            run = start(broken, log)
+            try:
+                run.wait(rng.uniform(*SECONDS) if sum(hit.values()) < kills else None)
+                break
+            except subprocess.TimeoutExpired:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()
+                subprocess.run(["pkill", "-9", "-f", "ipykernel_launcher"], check=False)  # kernels lead groups of their own
+                begun = [line.split(":")[0] for line in log.read_text().splitlines() if ": started" in line]
+                hit[begun[-1] if begun else "before the first notebook"] += 1
+                print(f"kill {sum(hit.values())}: {begun[-1] if begun else '-'}", flush=True)
+        if run.returncode:
+            sys.exit(log.read_text())
+        same = {"headline": figures(whole) == figures(broken), "weights": weights(whole) == weights(broken)}
+        print(json.dumps({"kills": dict(hit), "figures": len(figures(whole)), "weight_files": len(weights(whole)), **same}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20, int(sys.argv[2]) if len(sys.argv) > 2 else 1)
