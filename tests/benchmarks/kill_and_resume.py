@@ -2,22 +2,22 @@
 
     .venv/bin/python tests/benchmarks/kill_and_resume.py [kills] [seed]        (20 kills: about 25 minutes on 2 cores)
 
-Runs notebooks 01 to 04 once unbroken, then again from an empty folder with a kill of the whole process group at a random moment, until
-the kills are used up; then lets it end. The profile is smoke with more steps and a checkpoint at every step. The last line is JSON: the
-kills that hit each notebook, and whether headline figures (all but minutes and memory) and all weights are equal.
+Runs notebooks 01 to 04 once unbroken, then again and again from an empty folder, each killed with all its processes at random moments
+and started again until it ends, until the kills are used up. The profile is smoke with more steps and a checkpoint at every step. The last line is JSON: the
+kills that hit each notebook, and for each broken run whether headline figures (all but minutes and memory) and all weights are equal.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+
+import psutil
 
 from empathy_lib.artefacts import file_digest, read_json
 
@@ -26,10 +26,10 @@ SECONDS = (8.0, 60.0)  # before a kill; a kernel needs about eight to be up
 
 
 def start(folder: Path, log: Path) -> subprocess.Popen:
-    """The run, in a process group of its own."""
+    """The run; the same command goes on with it."""
     words = [sys.executable, "-m", "empathy_lib", "reproduce", "--profile", "smoke", "--to", "04", "--run-dir", str(folder)]
     words += [word for step in (*STEPS, "sft.max_items=24") for word in ("--set", step)]
-    return subprocess.Popen(words, stdout=log.open("a"), stderr=subprocess.STDOUT, start_new_session=True)
+    return subprocess.Popen(words, stdout=log.open("a"), stderr=subprocess.STDOUT)
 
 
 def figures(folder: Path) -> dict[str, object]:
@@ -43,30 +43,37 @@ def weights(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): file_digest(path) for path in sorted(folder.rglob("*.safetensors"))}
 
 
-def main(kills: int, seed: int) -> None:
-    """Compare the two runs."""
-    rng, hit = random.Random(seed), Counter()
-    with tempfile.TemporaryDirectory() as scratch:
-        whole, broken, log = Path(scratch) / "whole", Path(scratch) / "杀 broken", Path(scratch) / "log"
-        if start(whole, log).wait():
-            sys.exit(log.read_text())
-        log.write_text("")
-        while True:
-            run = start(broken, log)
-            try:
-                run.wait(rng.uniform(*SECONDS) if sum(hit.values()) < kills else None)
-                break
-            except subprocess.TimeoutExpired:
-                os.killpg(run.pid, signal.SIGKILL)
-                run.wait()
-                subprocess.run(["pkill", "-9", "-f", "ipykernel_launcher"], check=False)  # kernels lead groups of their own
-                begun = [line.split(":")[0] for line in log.read_text().splitlines() if ": started" in line]
-                hit[begun[-1] if begun else "before the first notebook"] += 1
-                print(f"kill {sum(hit.values())}: {begun[-1] if begun else '-'}", flush=True)
+def broken_run(folder: Path, log: Path, rng: random.Random, hit: Counter[str], kills: int) -> None:
+    """One run to its end, killed at random moments while there are kills left; ``hit`` counts them by notebook."""
+    log.write_text("")
+    while True:
+        run = start(folder, log)
+        try:
+            run.wait(rng.uniform(*SECONDS) if sum(hit.values()) < kills else None)
+        except subprocess.TimeoutExpired:
+            for process in [*psutil.Process(run.pid).children(recursive=True), run]:  # the kernel too
+                process.kill()
+            run.wait()
+            begun = [line.split(":")[0] for line in log.read_text().splitlines() if ": started" in line]
+            hit[begun[-1] if begun else "before the first notebook"] += 1
+            print(f"kill {sum(hit.values())}: {begun[-1] if begun else '-'}", flush=True)
+            continue
         if run.returncode:
             sys.exit(log.read_text())
-        same = {"headline": figures(whole) == figures(broken), "weights": weights(whole) == weights(broken)}
-        print(json.dumps({"kills": dict(hit), "figures": len(figures(whole)), "weight_files": len(weights(whole)), **same}))
+        return
+
+
+def main(kills: int, seed: int) -> None:
+    """Compare an unbroken run with as many broken ones as it takes to use up the kills."""
+    rng, hit, same = random.Random(seed), Counter(), []
+    with tempfile.TemporaryDirectory() as scratch:
+        whole, log = Path(scratch) / "whole", Path(scratch) / "log"
+        broken_run(whole, log, rng, hit, kills=0)
+        while sum(hit.values()) < kills:
+            broken = Path(scratch) / f"杀 broken {len(same)}"
+            broken_run(broken, log, rng, hit, kills)
+            same.append({"headline": figures(whole) == figures(broken), "weights": weights(whole) == weights(broken)})
+        print(json.dumps({"kills": dict(hit), "figures": len(figures(whole)), "weight_files": len(weights(whole)), "equal": same}))
 
 
 if __name__ == "__main__":
