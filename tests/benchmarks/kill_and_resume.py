@@ -3,8 +3,9 @@
     .venv/bin/python tests/benchmarks/kill_and_resume.py [kills] [seed]        (20 kills: about 25 minutes on 2 cores)
 
 Runs notebooks 01 to 04 once unbroken, then again and again from an empty folder, each killed with all its processes at random moments
-and started again until it ends, until the kills are used up. The profile is smoke with more steps and a checkpoint at every step. The last line is JSON: the
-kills that hit each notebook, and for each broken run whether headline figures (all but minutes and memory) and all weights are equal.
+and started again until it ends, until the kills are used up. The profile is smoke with more steps and a checkpoint at every step. The
+last line is JSON: the kills that hit each notebook, and for each broken run whether headline figures (all but minutes and memory) and
+all weights are equal.
 """
 
 from __future__ import annotations
