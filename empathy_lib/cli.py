@@ -1,4 +1,4 @@
-"""The command line: ``python -m empathy_lib reproduce | profile | doctor``; thin over the modules.
+"""The command line: ``python -m empathy_lib reproduce | dataset | score | rank | profile | doctor``; thin over the modules.
 
 Knows: options, exit statuses (0 done, 1 a cell or check failed, 2 the user can fix it, 130 Ctrl-C), one line for a UserError.
 Does not know: how anything is done. Each command imports what it needs, so that ``--help`` is quick.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -126,6 +127,59 @@ def describe_profile(model: BaseModel, indent: str = "") -> list[str]:
             text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10_000).removesuffix("...\n")
             lines.append(f"{indent}{name}: {text.strip()}")
     return lines
+
+
+@app.command()
+def score(
+    completions: Annotated[str, typer.Argument(metavar="COMPLETIONS", help="JSONL of {id, completion, references, question?, coe?}.")],
+    out: Annotated[str, typer.Option(metavar="FILE", help="JSON to write: {metric: {value, interval, n, …}}.")],
+    segment: Annotated[str, typer.Option(help="What n-grams are made of: word (jieba) or char.")] = "word",
+    bootstrap: Annotated[int, typer.Option(min=10, help="Resamples for the 95 % intervals.")] = 1000,
+) -> None:
+    """Score any system's completions with the metrics of notebook 05."""
+    from empathy_lib.artefacts import write_json
+    from empathy_lib.metrics import Settings
+    from empathy_lib.score_cli import read_lines, score_lines
+
+    if segment not in ("word", "char"):
+        raise UserError(f"--segment {segment}: use word or char")
+    lines = read_lines(Path(completions).expanduser())
+    scores, note = score_lines(lines, Settings(segment=segment, bootstrap=bootstrap))
+    write_json(_writable(out), scores)
+    print(f"{len(lines)} completions, {note}; n-grams of {'words' if segment == 'word' else 'characters'}")
+    for name, entry in scores.items():
+        if entry["value"] is not None:
+            low, high = entry["interval"] or (None, None)
+            print(f"{name:16}{entry['value']:9.3f}" + ("" if low is None else f"  [{low:.3f}, {high:.3f}]") + f"  n={entry['n']}")
+    print(f"not available: {', '.join(name for name, entry in scores.items() if entry['value'] is None) or 'none'}")
+
+
+@app.command()
+def rank(
+    ratings: Annotated[str, typer.Argument(metavar="RATINGS", help="CSV of rater,item,dimension,system,rank.")],
+    out: Annotated[str, typer.Option(metavar="FILE", help="JSON to write: {dimension: {system: {win_at_1, …, mean_rank, strength}}}.")],
+    bootstrap: Annotated[int, typer.Option(min=10, help="Resamples for the 95 % intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 20250918,
+) -> None:
+    """Rank systems from a study's ratings: Win@K, mean rank and strengths, with intervals over raters and items."""
+    from empathy_lib.artefacts import generator, write_json
+    from empathy_lib.human_eval.ratings import is_simulated, read_ratings
+    from empathy_lib.human_eval.summary import summarise
+
+    table = read_ratings(Path(ratings).expanduser())
+    found = summarise(table, resamples=bootstrap, rng=generator(seed, "rank"))
+    write_json(_writable(out), found)
+    people = "SIMULATED raters" if is_simulated(table) else "raters"
+    print(f"{table['rater'].nunique()} {people}, {table['item'].nunique()} items; mean of the dimensions, best first")
+    for system, figures in sorted(found["all"].items(), key=lambda pair: pair[1]["mean_rank"]):
+        print(f"{system:16}Win@1 {figures['win_at_1']:6.1%}   mean rank {figures['mean_rank']:.2f}   strength {figures['strength']:+.2f}")
+
+
+def _writable(path: str) -> Path:
+    target = Path(path).expanduser()
+    if target.is_dir() or not target.parent.is_dir():
+        raise UserError(f"--out {path}: {'is a folder' if target.is_dir() else 'its folder does not exist'}; give the path of a file")
+    return target
 
 
 @app.command()

@@ -253,7 +253,7 @@ def per_example(examples: Sequence[Example], settings: Settings) -> pd.DataFrame
             row |= _best_and_mean(kind, values)
         row |= _best_and_mean("embedding", cosine)
         row |= {name: float(values[place]) for name, values in judged.items()}
-        row |= {"copy_rate": copy_rate(example.answer, example.question)}
+        row["copy_rate"] = copy_rate(example.answer, example.question) if example.question else math.nan
         row["length"] = float(sum(not char.isspace() for char in example.answer))
         row["well_formed"] = float(coe.is_well_formed(example.completion)) if example.coe_expected else math.nan
         row |= marker.mark(example.completion, example.gold if example.coe_expected else None)

@@ -269,8 +269,8 @@ def _fit(wins: np.ndarray) -> np.ndarray:
     return np.where(wins.sum(axis=0) + wins.sum(axis=1) > 0, fitted - fitted.mean(), np.nan)
 
 
-def estimate_strengths(ratings: pd.DataFrame, *, resamples: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Log-strength of each system on each dimension, with intervals.
+def estimate_strengths(ratings: pd.DataFrame, *, resamples: int, rng: np.random.Generator, overall: bool = False) -> pd.DataFrame:
+    """Log-strength of each system on each dimension, with intervals; ``overall`` puts their mean, dimension ``all``, before them.
 
     Rankings are broken into all their pairs (a tie is half a win each way) and fitted by ``choix`` as Bradley-Terry, which is consistent
     for Plackett-Luce [1]_ and takes ties and missing ranks as they come. Strengths are centred to mean 0 on each dimension.
@@ -285,12 +285,14 @@ def estimate_strengths(ratings: pd.DataFrame, *, resamples: int, rng: np.random.
     cube = to_cube(ratings)
     own, other = cube.ranks[..., :, None], cube.ranks[..., None, :]
     beats = ((own < other) + 0.5 * (own == other)) * (1 - np.eye(len(cube.systems)))
-    points = [_fit(wins) for wins in beats.sum(axis=(0, 1))]
+    points = np.array([_fit(wins) for wins in beats.sum(axis=(0, 1))])
     draws = np.array([[_fit(wins) for wins in draw] for chunk in _weighted_sums(beats, _resample(cube, resamples, rng)) for draw in chunk])
+    if overall:
+        points, draws = _with_all(points), _with_all(draws)
     low, high = _interval(cube, draws)
     rows = [
         (dimension, system, points[d][s], low[d, s], high[d, s])
-        for d, dimension in enumerate(cube.dimensions)
+        for d, dimension in enumerate([ALL] * overall + cube.dimensions)
         for s, system in enumerate(cube.systems)
     ]
     return pd.DataFrame(rows, columns=["dimension", "system", "strength", "low", "high"])

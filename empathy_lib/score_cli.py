@@ -1,0 +1,92 @@
+"""Scores of any system's outputs, for ``python -m empathy_lib score``: a JSONL of completions in, a JSON of metrics out.
+
+Knows: the fields of a line, and what is wrong with one. Does not know: how anything is scored (``metrics``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from empathy_lib import coe
+from empathy_lib.coe import ChainOfEmpathy
+from empathy_lib.empathy_qa.schema import Gold, describe
+from empathy_lib.errors import UserError
+from empathy_lib.metrics import METRICS, Example, Settings, reference_note, score_system
+
+
+class Line(BaseModel):
+    """One answered question. ``coe``: the gold labels, or a gold chain, or whether a chain was asked for at all."""
+
+    model_config = ConfigDict(extra="ignore")
+    id: str
+    completion: str
+    references: list[str] = Field(default_factory=list)
+    question: str = ""
+    coe: Gold | ChainOfEmpathy | bool | None = None
+
+
+def read_lines(path: Path) -> list[Line]:
+    """Read and check a file of completions.
+
+    Raises:
+        UserError: no such file, no line, no JSON, a field missing or of a wrong type, an id twice; names file, line, field, remedy.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give a JSONL of {{id, completion, references, question?, coe?}}")
+    lines: list[Line] = []
+    seen: dict[str, int] = {}
+    for number, raw in enumerate(path.read_bytes().splitlines(), 1):
+        if not raw.strip():
+            continue
+        try:
+            line = Line.model_validate(json.loads(raw.decode("utf-8-sig")))
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}, line {number}: not UTF-8 text (byte {error.start + 1}); save the file as UTF-8") from error
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}); each line must be one JSON object") from error
+        except ValidationError as error:
+            raise UserError(
+                f"{path}, line {number}: {describe(error)}; a line is {{id, completion, references, question?, coe?}}"
+            ) from error
+        if line.id in seen:
+            raise UserError(f"{path}, line {number}: field 'id': '{line.id}' is that of line {seen[line.id]}; give every line its own")
+        seen[line.id] = number
+        lines.append(line)
+    if not lines:
+        raise UserError(f"{path}: the file is empty; give a JSONL of {{id, completion, references, question?, coe?}}")
+    return lines
+
+
+def score_lines(lines: list[Line], settings: Settings) -> tuple[dict[str, dict[str, Any]], str]:
+    """``{metric: {value, interval, n, unit, direction, range, aggregation, library, version}}``, and a sentence on the references.
+
+    A chain is looked for where a line's ``coe`` asks for one, or, where no line says anything of it, if any completion holds a tag of one.
+    """
+    tagged = any(f"<{tag}>" in line.completion for line in lines for tag in coe.TAGS)
+    says = any(line.coe is not None for line in lines)
+    examples = [
+        Example(
+            line.id,
+            line.question,
+            line.completion,
+            [text for text in line.references if text.strip()],
+            line.coe if isinstance(line.coe, Gold) else None,
+            coe_expected=bool(line.coe) if says else tagged,
+        )
+        for line in lines
+    ]
+    result = {}
+    for name, score in score_system(examples, settings).items():
+        metric, known = METRICS[name], not math.isnan(score.value)
+        result[name] = {
+            "value": float(score.value) if known else None,
+            "interval": None if math.isnan(score.low) else [float(score.low), float(score.high)],
+            "n": score.n,
+            **{field: getattr(metric, field) for field in ("unit", "direction", "range", "aggregation", "library", "version")},
+        }
+    return result, reference_note(examples)
