@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, TrainerCallback, TrainerControl
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, TrainerControl
+from trl import SFTConfig, SFTTrainer
 
 from empathy_lib import base_models, coe, grpo, reward_model, sft, training, triplets
 from empathy_lib.config import BaseModelConfig, GenerationConfig, GRPOStageConfig, RewardConfig, SFTStageConfig
@@ -68,6 +70,28 @@ def test_sft_loss_is_on_the_completion_only(base, pairs, tmp_path):
     with torch.no_grad():
         picked = model(whole).logits.log_softmax(-1)[0, :-1].gather(1, whole[0, 1:, None])[:, 0]
     assert log[0]["loss"] == pytest.approx(-picked[len(prompt) - 1 :].mean().item(), rel=1e-3)
+
+
+def test_sft_takes_the_steps_of_a_stock_trainer(base, pairs, tmp_path):
+    """Our trainer with its optimizer and attention against TRL's own, same batch and rate, in float32: same losses, same weights."""
+    config = SFTStageConfig(batch_size=4, max_steps=6, learning_rate=1e-3, checkpoint_steps=1)
+    ours = sft.train_sft(base, pairs[:4], pairs[:2], tmp_path / "ours", config, BaseModelConfig(max_length=400, dtype="float32"), seed=1)
+    arguments = SFTConfig(
+        str(tmp_path / "stock"), max_steps=6, per_device_train_batch_size=4, learning_rate=1e-3, lr_scheduler_type="cosine",
+        warmup_steps=0.05, adam_beta2=0.99, bf16=False,
+        use_cpu=True, report_to="none", max_length=None, logging_steps=5, logging_first_step=True,
+        eval_strategy="steps", eval_steps=1, per_device_eval_batch_size=4, seed=1, completion_only_loss=True,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    columns = [{key: pair[key] for key in ("prompt", "completion")} for pair in pairs]
+    rows = {"train_dataset": Dataset.from_list(columns[:4]), "eval_dataset": Dataset.from_list(columns[:2])}
+    stock = SFTTrainer(model=model, args=arguments, processing_class=AutoTokenizer.from_pretrained(base), **rows)
+    stock.train()
+    for name in ("loss", "eval_loss"):
+        one, other = ([record[name] for record in log if name in record] for log in (ours, stock.state.log_history))
+        assert len(one) >= 2 and one[: len(other)] == pytest.approx(other, rel=1e-4), name
+    trained = weights(tmp_path / "ours/policy")  # saved as bfloat16: eight significant bits
+    assert all(torch.allclose(trained[name], p.detach(), rtol=1e-2, atol=1e-4) for name, p in stock.model.named_parameters())
 
 
 def test_too_long_items_are_dropped_and_none_left_is_an_error(base, pairs, tokenizer, tmp_path):
