@@ -65,7 +65,9 @@ _REWARD_ROWS = (
     ("Pairwise accuracy, a part of the post copied", "rm.pairwise_accuracy.copy_partial", _percent),
     ("Pairwise accuracy, the post rephrased", "rm.pairwise_accuracy.copy_rephrased", _percent),
     ("AUC", "rm.auc", _three),
+    ("Independent judge: pairwise accuracy, same-topic negatives", "judge.pairwise_accuracy.same_topic", _percent),
     ("r_answer, GRPO minus SFT", "grpo.r_answer_minus_sft", _three),
+    ("Independent judge's cosine, GRPO minus SFT", "grpo.judge_minus_sft", _three),
     ("Well-formed, GRPO minus SFT", "grpo.well_formed_minus_sft", _percent),
     ("Copy rate, GRPO minus SFT", "grpo.copy_rate_minus_sft", _percent),
 )
@@ -99,9 +101,11 @@ def results_table(headline: Headline) -> str:
             BLEU from 0 to 100.
     """
     systems = [[label, *(_cell(headline, key.format(name), show) for _, key, show in _COLUMNS)] for name, label in SYSTEM_LABELS.items()]
-    reward = [
-        [label, _cell(headline, key, show), str(headline.get(key, {}).get("n") or NOT_AVAILABLE)] for label, key, show in _REWARD_ROWS
-    ]
+    reward = []
+    for label, key, show in _REWARD_ROWS:
+        entry = headline.get(key, {})
+        seeds = f", mean of {entry['seeds']} seeds" if entry.get("seeds", 1) > 1 else ""
+        reward.append([label + seeds, _cell(headline, key, show), str(entry.get("n") or NOT_AVAILABLE)])
     cost = [[name, *(_cell(headline, f"{kind}.{name}", _one) for kind in ("wall_minutes", "peak_gib"))] for name in NOTEBOOKS]
     minutes = [headline.get(f"wall_minutes.{name}", {}).get("value") for name in NOTEBOOKS]
     total = _one(sum(minutes)) if all(map(_known, minutes)) else NOT_AVAILABLE
