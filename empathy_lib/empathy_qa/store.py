@@ -29,9 +29,11 @@ class ItemStore(Sequence[Item]):
     """
 
     def __init__(self, items: Iterable[Item] = ()) -> None:
-        folder = cache_dir()  # not the system's temporary folder, which often is memory
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=folder, prefix="items-")  # noqa: SIM115  (lives as long as the store)
+        try:
+            cache_dir().mkdir(parents=True, exist_ok=True)  # not the system's temporary folder, which often is memory
+            self._file = tempfile.TemporaryFile(dir=cache_dir(), prefix="items-")  # noqa: SIM115  (lives as long as the store)
+        except OSError:  # a cache that cannot be written is no reason to stop
+            self._file = tempfile.TemporaryFile(prefix="items-")  # noqa: SIM115
         self._starts, self._ends, self._written = array("Q"), array("Q"), 0
         for item in items:
             self.append(item)

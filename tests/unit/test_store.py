@@ -80,3 +80,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"EMPATHY_CACHE": str(tmp_path / "缓 存")}, check=False)
     assert killed.returncode == -9 and list((tmp_path / "缓 存").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EMPATHY_CACHE", str(tmp_path / "file"))
+    assert list(ItemStore(ITEMS)) == ITEMS
