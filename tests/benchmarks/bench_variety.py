@@ -1,8 +1,8 @@
 """Does the synthetic Empathy-QA read as varied as real posts? Sentence shares, Distinct-n and self-BLEU, with the same sample sizes.
 
-    .venv/bin/python tests/benchmarks/bench_variety.py [file or folder of real posts …]
+    .venv/bin/python tests/benchmarks/bench_variety.py [--full] [file or folder of real posts …]
 
-Both lengths of the synthesis and each source named (its texts are read and cleaned as ``dataset`` would, at most 2,000 questions). The last
+Both lengths of the synthesis, with ``--full`` also all posts of the ``paper`` profile (some minutes), and each source named (its texts are read and cleaned as ``dataset`` would, at most 2,000 questions). The last
 line is JSON. No real text is printed.
 """
 
@@ -12,7 +12,7 @@ import json
 import sys
 
 from empathy_lib.artefacts import generator
-from empathy_lib.config import DatasetConfig
+from empathy_lib.config import DatasetConfig, load_profile
 from empathy_lib.empathy_qa.build import to_annotate
 from empathy_lib.empathy_qa.variety import sentence_shares, variety
 
@@ -22,7 +22,9 @@ QUESTIONS, SAMPLE, SEED = 2_000, 100, 1
 def main() -> None:
     """Measure and print."""
     sources = {f"synthetic, {length}": DatasetConfig(questions=QUESTIONS, answer_length=length) for length in ("short", "long")}
-    sources |= {f"real {place}": DatasetConfig(data=path, questions=QUESTIONS) for place, path in enumerate(sys.argv[1:], 1)}
+    paths = [word for word in sys.argv[1:] if word != "--full"]
+    sources |= {"synthetic, paper": load_profile("paper").dataset} if "--full" in sys.argv else {}
+    sources |= {f"real {place}": DatasetConfig(data=path, questions=QUESTIONS) for place, path in enumerate(paths, 1)}
     rows = {}
     for name, config in sources.items():
         items = to_annotate(config, SEED)
