@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/benchmarks/bench_variety.py [--full] [file or folder of real posts …]
 
-Both lengths of the synthesis, with ``--full`` also all posts of the ``paper`` profile (some minutes), and each source named (its texts are read and cleaned as ``dataset`` would, at most 2,000 questions). The last
-line is JSON. No real text is printed.
+Both lengths of the synthesis, with ``--full`` also all posts of the ``paper`` profile (some minutes), and each source named (its texts
+are read and cleaned as ``dataset`` would, at most 2,000 questions). The last line is JSON. No real text is printed.
 """
 
 from __future__ import annotations
