@@ -28,6 +28,7 @@ from empathy_lib import attention, wheel
 from empathy_lib.artefacts import cache_dir, digest, file_digest
 from empathy_lib.config import WHEEL, BaseModelConfig, GenerationConfig
 from empathy_lib.errors import UserError
+from empathy_lib.kv_cache import use_growing_cache
 from empathy_lib.vocabulary import trim_model, trim_tokenizer
 
 _TRIM_VERSION = 1
@@ -203,6 +204,8 @@ def keep_freed_memory() -> bool:
 
 
 keep_freed_memory()
+if device().type == "cpu":
+    use_growing_cache()
 # A notebook shows tables and figures; how often a library loaded 236 tensors is not among them.
 logging.set_verbosity_error()
 logging.disable_progress_bar()

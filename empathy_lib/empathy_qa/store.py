@@ -25,7 +25,7 @@ FEWEST_TO_SPREAD = 4_000  # below this, starting processes takes longer than it 
 class ItemStore(Sequence[Item]):
     """Items in a temporary file without a name, which is gone when the process ends, however it ends.
 
-    Reads like a list; an item read is a new object every time, so changing one changes nothing here. Memory: 8 bytes an item.
+    Reads like a list; an item read is a new object every time, so changing one changes nothing here. Memory: 16 bytes an item.
     """
 
     def __init__(self, items: Iterable[Item] = ()) -> None:
