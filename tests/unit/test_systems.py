@@ -1,6 +1,7 @@
 """Completions of the systems: cached, resumed after a kill, honest about unknown names."""
 
 import json
+import shutil
 
 import pytest
 
@@ -82,3 +83,17 @@ def test_completion_files_are_json_lines(run):
     systems.complete(run, "base", items)
     lines = (run.path / "completions/base/completions.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["id"] for line in lines] == [item.id for item in items]
+
+
+def test_every_training_seed_has_its_policy_and_completions(run, base):
+    items = systems.held_out(run)
+    assert systems.completions_stage("grpo", sample=3, seed=2) == "completions/grpo_seed2_sample3"
+    assert systems.completions_stage("sft", greedy=True) == "completions/sft_greedy"
+    for seed in (1, 2):
+        with pytest.raises(UserError, match=f"{systems.policy_stage('grpo', seed)}: stage 04 is not finished"):
+            systems.complete(run, "grpo", items, seed=seed)
+        with run.build(systems.policy_stage("grpo", seed), {"seed": seed}) as stage:
+            shutil.copytree(base, stage.path / "policy")
+    first, second = (systems.complete(run, "grpo", items, seed=seed) for seed in (1, 2))
+    assert first != second  # each seed's completions are drawn afresh
+    assert systems.complete(run, "grpo", items) == first
