@@ -86,15 +86,11 @@ def main() -> None:
     answers, minutes = (np.array([row[key] for row in rows]) for key in ("answers", "minutes"))
     exponent = float(np.polyfit(np.log(answers), np.log(minutes), 1)[0])
     if len(sys.argv) > 1:
-        figure, axes = plt.subplots(figsize=(6, 3.8), layout="constrained")
+        figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
         axes.plot(answers, minutes, "o-", color="#0072B2", label="measured")
         axes.plot(answers, minutes[0] / answers[0] * answers, "--", color="#666666", label="linear from the smallest")
-        axes.set(
-            xlabel="answers read, noise included",
-            ylabel="minutes",
-            ylim=0,
-            title="Construction time, synthetic posts with long answers, one run on 2 cores",
-        )
+        axes.set(xlabel="answers read, noise included", ylabel="minutes", ylim=0)
+        axes.set_title("Construction time, synthetic posts with long answers, one run on 2 cores", fontsize=10)
         axes.legend()
         figure.savefig(sys.argv[1], dpi=150)
     print(json.dumps({"sizes": rows, "exponent": round(exponent, 2)}))
