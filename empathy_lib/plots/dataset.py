@@ -26,10 +26,12 @@ MAX_TOPICS = 40
 
 
 def run_note(run: Run) -> str:
-    """How every caption of a run begins: what the data is, which base, one seed; and that smoke figures are noise."""
+    """How every caption of a run begins: what the data is, which base, how many seeds; and that smoke figures are noise."""
     kind = origin_note(read_json(run.stage("01_dataset") / "statistics.json")).split(", n =")[0]
     noise = " Smoke profile: every figure is noise." if run.profile.name == "smoke" else ""
-    return f"{kind}; base {run.profile.base_model.source}, one seed.{noise}"
+    seeds = run.profile.grpo.seeds
+    trained = "one seed" if seeds == 1 else f"one seed (GRPO: {seeds})"
+    return f"{kind}; base {run.profile.base_model.source}, {trained}.{noise}"
 
 
 def origin_note(statistics: dict[str, Any]) -> str:
