@@ -166,6 +166,10 @@ def to_html(text: str, *, label: str = "", expected: bool = True) -> str:
     return f"<div style='border:1px solid #ddd;padding:6px;margin:4px 0;text-align:left'>{head}{body}</div>"
 
 
+def _post_html(question: str) -> str:
+    return f"<p style='text-align:left'><b>求助帖 · post</b><br>{html.escape(question)}</p>"
+
+
 def side_by_side(question: str, completions: dict[str, str]) -> str:
     """HTML of one post above several systems' completions, a column each; all text is escaped."""
     width = 100 // max(1, len(completions))
@@ -173,8 +177,7 @@ def side_by_side(question: str, completions: dict[str, str]) -> str:
         f"<td style='width:{width}%;vertical-align:top;background:white'>{to_html(text, label=name)}</td>"
         for name, text in completions.items()
     )
-    post = f"<p style='text-align:left'><b>求助帖 · post</b><br>{html.escape(question)}</p>"
-    return f"{post}<table style='width:100%;table-layout:fixed'><tr>{cells}</tr></table>"
+    return f"{_post_html(question)}<table style='width:100%;table-layout:fixed'><tr>{cells}</tr></table>"
 
 
 def stepper(question: str, completions: dict[str, str], name: str) -> str:
@@ -194,5 +197,4 @@ def stepper(question: str, completions: dict[str, str], name: str) -> str:
     frames = "".join(
         f"<div class='{key} {key}-{n}'>{to_html(text, label=label)}</div>" for n, (label, text) in enumerate(completions.items())
     )
-    post = f"<p style='text-align:left'><b>求助帖 · post</b><br>{html.escape(question)}</p>"
-    return f"{post}<style>.{key} {{display:none}} {rules}</style><div style='text-align:left'>{buttons}{frames}</div>"
+    return f"{_post_html(question)}<style>.{key} {{display:none}} {rules}</style><div style='text-align:left'>{buttons}{frames}</div>"

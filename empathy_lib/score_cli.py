@@ -5,18 +5,17 @@ Knows: the fields of a line, and what is wrong with one. Does not know: how anyt
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from empathy_lib import coe
 from empathy_lib.coe import ChainOfEmpathy
-from empathy_lib.empathy_qa.schema import Gold, describe
+from empathy_lib.empathy_qa.schema import Gold, iter_jsonl
 from empathy_lib.errors import UserError
 from empathy_lib.metrics import METRICS, Example, Settings, reference_note, score_system
+from empathy_lib.statistics import as_entry
 
 
 class Line(BaseModel):
@@ -40,19 +39,7 @@ def read_lines(path: Path) -> list[Line]:
         raise UserError(f"{path}: no such file; give a JSONL of {{id, completion, references, question?, coe?}}")
     lines: list[Line] = []
     seen: dict[str, int] = {}
-    for number, raw in enumerate(path.read_bytes().splitlines(), 1):
-        if not raw.strip():
-            continue
-        try:
-            line = Line.model_validate(json.loads(raw.decode("utf-8-sig")))
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}, line {number}: not UTF-8 text (byte {error.start + 1}); save the file as UTF-8") from error
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}); each line must be one JSON object") from error
-        except ValidationError as error:
-            raise UserError(
-                f"{path}, line {number}: {describe(error)}; a line is {{id, completion, references, question?, coe?}}"
-            ) from error
+    for number, line in iter_jsonl(path, Line, "; a line is {id, completion, references, question?, coe?}"):
         if line.id in seen:
             raise UserError(f"{path}, line {number}: field 'id': '{line.id}' is that of line {seen[line.id]}; give every line its own")
         seen[line.id] = number
@@ -82,11 +69,6 @@ def score_lines(lines: list[Line], settings: Settings) -> tuple[dict[str, dict[s
     ]
     result = {}
     for name, score in score_system(examples, settings).items():
-        metric, known = METRICS[name], not math.isnan(score.value)
-        result[name] = {
-            "value": float(score.value) if known else None,
-            "interval": None if math.isnan(score.low) else [float(score.low), float(score.high)],
-            "n": score.n,
-            **{field: getattr(metric, field) for field in ("unit", "direction", "range", "aggregation", "library", "version")},
-        }
+        says_of_metric = {field: getattr(METRICS[name], field) for field in ("direction", "range", "aggregation", "library", "version")}
+        result[name] = as_entry(score, METRICS[name].unit) | says_of_metric
     return result, reference_note(examples)

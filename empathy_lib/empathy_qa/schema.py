@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -17,6 +17,7 @@ from empathy_lib.coe import LAYERS, ChainOfEmpathy
 from empathy_lib.errors import UserError
 
 Intent = Literal["validated", "understood", "advice"]
+Record = TypeVar("Record", bound=BaseModel)
 
 
 class Gold(BaseModel):
@@ -78,8 +79,8 @@ def write_jsonl(items: Iterable[BaseModel], path: Path) -> int:
     return count
 
 
-def iter_jsonl(path: Path) -> Iterator[tuple[int, Item]]:
-    """Yield ``(line number, item)``.
+def iter_jsonl(path: Path, model: type[Record] = Item, layout: str = "") -> Iterator[tuple[int, Record]]:
+    """Yield ``(line number, item)``, or another record by its ``model``; ``layout`` says in an error what a line looks like.
 
     Raises:
         UserError: a line is no JSON or breaks the schema; names file, line, field and remedy.
@@ -93,11 +94,11 @@ def iter_jsonl(path: Path) -> Iterator[tuple[int, Item]]:
             if not line.strip():
                 continue
             try:
-                yield number, Item.model_validate(json.loads(line))
+                yield number, model.model_validate(json.loads(line))
             except json.JSONDecodeError as error:
                 raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}); each line must be one JSON object") from error
             except ValidationError as error:
-                raise UserError(f"{path}, line {number}: {describe(error)}") from error
+                raise UserError(f"{path}, line {number}: {describe(error)}{layout}") from error
 
 
 def read_jsonl(path: Path) -> list[Item]:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from sacrebleu.metrics import BLEU
 
+from empathy_lib.empathy_qa.cleaning import visible_length
 from empathy_lib.empathy_qa.schema import Item
 from empathy_lib.metrics import distinct
 
@@ -56,7 +57,7 @@ def variety(items: Sequence[Item], sample: int, rng: np.random.Generator) -> pd.
     rows = {
         name: {
             "n": len(group),
-            "characters": float(np.mean([len("".join(text.split())) for text in group])),
+            "characters": float(np.mean([visible_length(text) for text in group])),
             "distinct_2": distinct(group, 2, "char").value,
             "distinct_3": distinct(group, 3, "char").value,
             "self_bleu": self_bleu(group),
