@@ -20,7 +20,7 @@ from functools import partial
 import pandas as pd
 
 from empathy_lib.config import DatasetConfig
-from empathy_lib.empathy_qa.deduplicate import near_duplicate_pairs, normalise
+from empathy_lib.empathy_qa.deduplicate import fingerprint, near_duplicate_pairs, normalise
 from empathy_lib.empathy_qa.schema import Item
 from empathy_lib.empathy_qa.store import ItemStore, map_items
 from empathy_lib.empathy_qa.text_rules import TEXT_RULES, is_chinese
@@ -199,9 +199,9 @@ def _groups(items: Sequence[Item], config: DatasetConfig, funnel: Funnel, questi
         questions_removed[rule] += 1
 
     if "exact duplicate question" not in config.rules_off:
-        seen: dict[str, int] = {}
+        seen: dict[int, int] = {}
         for place, (_, question) in enumerate(posts):
-            if (first := seen.setdefault(normalise(question), place)) != place:
+            if (first := seen.setdefault(fingerprint(question), place)) != place:
                 merge("exact duplicate question", place, first)
     if "near-duplicate question" not in config.rules_off:
         left = list(groups)

@@ -1,10 +1,11 @@
-"""When two texts are one: normal form, character 5-gram Jaccard, and near-duplicate pairs in a large set.
+"""When two texts are one: normal form and its fingerprint, character 5-gram Jaccard, and near-duplicate pairs in a large set.
 
 Knows: texts. Does not know: items, or what is done with a duplicate (``cleaning`` merges it, ``split`` keeps it together).
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ _MARKS = re.compile(r"[\W_]+")
 _PERMUTATIONS = 128
 _EMPTY = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=int)  # copied, since drawing the permutations is slow; given hashes, not texts
 _CANDIDATE_MARGIN = 0.2  # candidates are sought below the threshold, because MinHash only estimates the Jaccard index
+_KEPT = 4_096  # texts whose hashed 5-grams are kept for the next comparison; a text's candidates mostly follow each other
 _ODD = np.random.default_rng(1).integers(2**63, size=max(NGRAM, _PERMUTATIONS), dtype=np.uint64) * 2 + 1  # multipliers of hashes
 
 
@@ -27,6 +29,11 @@ def normalise(text: str) -> str:
     # Without marks first: what is left of a Chinese text mostly is in NFKC already, which is quick to see.
     plain = unicodedata.normalize("NFKC", _MARKS.sub("", text)).casefold()
     return (plain if plain.isalnum() else _MARKS.sub("", plain)) or unicodedata.normalize("NFKC", text).casefold().strip()
+
+
+def fingerprint(text: str) -> int:
+    """A 64-bit hash of the normal form; a million different texts hold an equal pair by chance once in 40 million times."""
+    return int.from_bytes(hashlib.blake2b(normalise(text).encode(errors="surrogatepass"), digest_size=8).digest())
 
 
 def shingles(text: str) -> frozenset[str]:
@@ -99,14 +106,16 @@ def near_duplicate_pairs(texts: Sequence[str], threshold: float) -> list[tuple[i
         texts: N texts.
         threshold: in (0, 1].
     """
-    if not texts:
-        return []
-    grams = [_hashed_shingles(text) for text in texts]
+    signatures = np.empty((len(texts), _PERMUTATIONS), np.uint32)
+    for place, text in enumerate(texts):
+        signatures[place] = _signature(_hashed_shingles(text))
+    grams = lru_cache(_KEPT)(lambda place: _hashed_shingles(texts[place]))  # all of them would take four times a text's own memory
     pairs: list[tuple[int, int, float]] = []
-    for code in _candidates(np.stack([_signature(own) for own in grams]), *_bands(threshold)).tolist():
-        j, i = divmod(code, len(texts))
-        shared = len(np.intersect1d(grams[i], grams[j], assume_unique=True))
-        similarity = shared / (len(grams[i]) + len(grams[j]) - shared)
+    for code in _candidates(signatures, *_bands(threshold)):
+        j, i = divmod(int(code), len(texts))
+        one, other = grams(i), grams(j)
+        shared = len(np.intersect1d(one, other, assume_unique=True))
+        similarity = shared / (len(one) + len(other) - shared)
         if similarity >= threshold:
             pairs.append((i, j, similarity))
     return pairs
