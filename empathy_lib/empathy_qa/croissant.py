@@ -126,8 +126,10 @@ def _columns(files: list[Path]) -> set[str]:
     """The fields that some line of each file has."""
     found: list[set[str]] = []
     for path in files:
+        found.append(set())
         with path.open(encoding="utf-8") as handle:
-            found.append(set().union(*(json.loads(line) for line in handle)))
+            for line in handle:
+                found[-1].update(json.loads(line))
     return set.intersection(*found)
 
 
