@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from empathy_lib.empathy_qa import deduplicate
 from empathy_lib.empathy_qa.deduplicate import compare_all, jaccard, near_duplicate_pairs, normalise, shingles
 
 TEXT = st.text("我你他难过害怕工作 ，。？！abAB１２…", max_size=60)
@@ -41,6 +42,21 @@ def test_pairs_equal_brute_force_on_edited_texts():
     wanted = compare_all(texts, 0.7)
     assert near_duplicate_pairs(texts, 0.7) == wanted
     assert len(wanted) > 25
+
+
+def test_a_cache_smaller_than_the_candidates_changes_no_pair(monkeypatch):
+    texts = [f"天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往{mark}" for mark in "秋收冬藏闰余"]
+    monkeypatch.setattr(deduplicate, "_KEPT", 1)
+    assert near_duplicate_pairs(texts, 0.7) == compare_all(texts, 0.7)
+    assert len(compare_all(texts, 0.7)) == 15
+
+
+@settings(max_examples=50)
+@given(st.lists(TEXT, max_size=6))
+def test_fingerprints_are_equal_where_normal_forms_are(texts):
+    for one in texts:
+        for other in texts:
+            assert (deduplicate.fingerprint(one) == deduplicate.fingerprint(other)) == (normalise(one) == normalise(other))
 
 
 def test_comparing_all_finds_the_pairs_at_and_above_the_threshold():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from empathy_lib.config import DatasetConfig
 from empathy_lib.empathy_qa.schema import Answer, Item
-from empathy_lib.empathy_qa.split import SPLITS, LeakageError, assert_no_leakage, clusters, split
+from empathy_lib.empathy_qa.split import SPLITS, LeakageError, assert_no_leakage, clusters, related_pairs, split
 from empathy_lib.errors import UserError
 
 CONFIG = DatasetConfig()
@@ -66,6 +66,14 @@ def test_relatives_stay_together():
     for seed in range(10):
         splits = split(items, CONFIG, np.random.default_rng(seed))
         assert sum({"3", "7", "20"} <= {i.id for i in members} for members in splits.values()) == 1
+
+
+def test_an_answer_links_its_items_in_a_chain_and_never_an_item_with_itself():
+    items = make(4)
+    shared = Answer(text=items[0].answers[0].text + "！")  # equal in normal form
+    items[2] = items[2].model_copy(update={"answers": [shared, *items[2].answers, shared]})
+    items[3] = items[3].model_copy(update={"answers": [shared]})
+    assert related_pairs(items, 0.7) == [(0, 2, "answer"), (2, 3, "answer")]
 
 
 def test_too_few_and_too_large_shares_are_user_errors():
