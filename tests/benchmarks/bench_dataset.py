@@ -4,7 +4,8 @@
     .venv/bin/python tests/benchmarks/bench_dataset.py --source 0.25 1 2     files of so many GiB in PsyQA's layout (2: about half an hour)
 
 Clean, de-identify, annotate, deduplicate, split and write. Each size is built in a process of its own, so that its peak memory is its
-own (with that of the processes beside it; read from /proc, so Linux only); the synthetic posts are made before the clock starts. The
+own (with that of the processes beside it; read from /proc, so Linux only; processes that idled out and were started anew count from
+then, which leaves up to 0.2 GiB each out of a run of a quarter of an hour); the synthetic posts are made before the clock starts. The
 last line is JSON: per size the answers read, minutes, peak memory and time an answer as a ratio to the smallest size, and the exponent
 of a power law through all sizes (1 is linear). De-identification is on, as for real data.
 """
