@@ -20,7 +20,7 @@ _MARKS = re.compile(r"[\W_]+")
 _PERMUTATIONS = 128
 _EMPTY = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=int)  # copied, since drawing the permutations is slow; given hashes, not texts
 _CANDIDATE_MARGIN = 0.2  # candidates are sought below the threshold, because MinHash only estimates the Jaccard index
-_KEPT = 4_096  # texts whose hashed 5-grams are kept for the next comparison; a text's candidates mostly follow each other
+_KEPT = 4_096  # texts whose hashed 5-grams are kept for the next comparison, and candidates looked at together
 _ODD = np.random.default_rng(1).integers(2**63, size=max(NGRAM, _PERMUTATIONS), dtype=np.uint64) * 2 + 1  # multipliers of hashes
 
 
@@ -96,6 +96,16 @@ def _candidates(signatures: np.ndarray, bands: int, rows: int) -> np.ndarray:
     return found
 
 
+def _likely(candidates: np.ndarray, signatures: np.ndarray, threshold: float) -> np.ndarray:
+    """The candidates whose whole signatures agree too, as posts that share a few phrases do not; the margin is over 4 standard errors."""
+    kept = [np.zeros(0, np.int64)]
+    for start in range(0, len(candidates), _KEPT):  # in parts, since a pair of signatures takes a kilobyte
+        part = candidates[start : start + _KEPT]
+        j, i = np.divmod(part, len(signatures))
+        kept.append(part[(signatures[i] == signatures[j]).mean(axis=1) >= threshold - _CANDIDATE_MARGIN])
+    return np.concatenate(kept)
+
+
 def near_duplicate_pairs(texts: Sequence[str], threshold: float) -> list[tuple[int, int, float]]:
     """All pairs ``(i, j, jaccard)``, i < j, whose 5-gram Jaccard index is at least ``threshold``, ordered by (j, i).
 
@@ -111,8 +121,8 @@ def near_duplicate_pairs(texts: Sequence[str], threshold: float) -> list[tuple[i
         signatures[place] = _signature(_hashed_shingles(text))
     grams = lru_cache(_KEPT)(lambda place: _hashed_shingles(texts[place]))  # all of them would take four times a text's own memory
     pairs: list[tuple[int, int, float]] = []
-    for code in _candidates(signatures, *_bands(threshold)):
-        j, i = divmod(int(code), len(texts))
+    for code in _likely(_candidates(signatures, *_bands(threshold)), signatures, threshold).tolist():
+        j, i = divmod(code, len(texts))
         one, other = grams(i), grams(j)
         shared = len(np.intersect1d(one, other, assume_unique=True))
         similarity = shared / (len(one) + len(other) - shared)
