@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,8 @@ def _columns(files: list[Path]) -> set[str]:
     """The fields that some line of each file has."""
     found: list[set[str]] = []
     for path in files:
-        found.append(set())
         with path.open(encoding="utf-8") as handle:
-            for line in handle:
-                found[-1].update(json.loads(line))
+            found.append(set(chain.from_iterable(map(json.loads, handle))))  # line by line, since the file may be large
     return set.intersection(*found)
 
 

@@ -20,7 +20,8 @@ _MARKS = re.compile(r"[\W_]+")
 _PERMUTATIONS = 128
 _EMPTY = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=int)  # copied, since drawing the permutations is slow; given hashes, not texts
 _CANDIDATE_MARGIN = 0.2  # candidates are sought below the threshold, because MinHash only estimates the Jaccard index
-_KEPT = 4_096  # texts whose hashed 5-grams are kept for the next comparison, and candidates looked at together
+_KEPT = 4_096  # texts whose hashed 5-grams are kept for the next comparison
+_TOGETHER = 4_096  # candidates whose signatures, a kilobyte a pair, are compared at once
 _ODD = np.random.default_rng(1).integers(2**63, size=max(NGRAM, _PERMUTATIONS), dtype=np.uint64) * 2 + 1  # multipliers of hashes
 
 
@@ -99,8 +100,8 @@ def _candidates(signatures: np.ndarray, bands: int, rows: int) -> np.ndarray:
 def _likely(candidates: np.ndarray, signatures: np.ndarray, threshold: float) -> np.ndarray:
     """The candidates whose whole signatures agree too, as posts that share a few phrases do not; the margin is over 4 standard errors."""
     kept = [np.zeros(0, np.int64)]
-    for start in range(0, len(candidates), _KEPT):  # in parts, since a pair of signatures takes a kilobyte
-        part = candidates[start : start + _KEPT]
+    for start in range(0, len(candidates), _TOGETHER):
+        part = candidates[start : start + _TOGETHER]
         j, i = np.divmod(part, len(signatures))
         kept.append(part[(signatures[i] == signatures[j]).mean(axis=1) >= threshold - _CANDIDATE_MARGIN])
     return np.concatenate(kept)

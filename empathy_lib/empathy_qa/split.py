@@ -44,7 +44,7 @@ def related_pairs(items: Iterable[Item], threshold: float) -> list[tuple[int, in
 
 
 def _neighbours(prints: np.ndarray, homes: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of consecutive ``homes`` (N item positions, ascending) that hold an equal print; sorting takes a tenth of a dict's memory."""
+    """Pairs of consecutive ``homes`` (N item positions, ascending) that hold an equal print; by sorting, as a dict takes more memory."""
     order = np.argsort(prints, kind="stable")
     prints, homes = prints[order], homes[order]
     found = np.flatnonzero((prints[1:] == prints[:-1]) & (homes[1:] != homes[:-1]))

@@ -44,9 +44,10 @@ def test_pairs_equal_brute_force_on_edited_texts():
     assert len(wanted) > 25
 
 
-def test_a_cache_smaller_than_the_candidates_changes_no_pair(monkeypatch):
+@pytest.mark.parametrize("size", ["_KEPT", "_TOGETHER"])
+def test_a_cache_or_a_part_smaller_than_the_candidates_changes_no_pair(monkeypatch, size):
     texts = [f"天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往{mark}" for mark in "秋收冬藏闰余"]
-    monkeypatch.setattr(deduplicate, "_KEPT", 1)
+    monkeypatch.setattr(deduplicate, size, 1)
     assert near_duplicate_pairs(texts, 0.7) == compare_all(texts, 0.7)
     assert len(compare_all(texts, 0.7)) == 15
 
