@@ -25,11 +25,13 @@ DIMENSION_TEXTS: dict[str, dict[str, Dimension]] = {
     "en": {
         name: Dimension(name, DIMENSION_QUESTIONS[name], definition)
         for name, definition in {
-            "Fluency": "Clear, complete sentences that follow from each other and do not repeat themselves. What is said does not matter here.",
-            "Identification": "It takes up this person's own feelings, situation and reasons. General remarks that would suit any post rank lower.",
+            "Fluency": "Clear, complete sentences that follow from each other and do not repeat themselves. What is said does not "
+            "matter here.",
+            "Identification": "It takes up this person's own feelings, situation and reasons. General remarks that would suit any post "
+            "rank lower.",
             "Comforting": "It is warm and accepting, without blame, lecturing, or making light of things.",
-            "Suggestion": "What it suggests fits this person, can be done, and harms nobody. If the person only wants to be heard, not pressing "
-            "advice on them can rank first.",
+            "Suggestion": "What it suggests fits this person, can be done, and harms nobody. If the person only wants to be heard, not "
+            "pressing advice on them can rank first.",
         }.items()
     },
     "zh": {
@@ -48,28 +50,33 @@ _WORDS = {
     "en": {
         "title": "Instructions for raters",
         "paragraphs": (
-            "You will read posts in which somebody describes a personal difficulty, and under each post several replies, lettered A, B, C and "
-            "so on. The letters are drawn anew for every post: A is not the same author twice.",
-            "Read the post and all replies first. Then rank the replies on each of the four dimensions below: 1 is the best. Replies that you "
-            "cannot tell apart may share a rank. A reply can be first on one dimension and last on another; judge each dimension by itself.",
-            "There are no right answers: it is your own opinion that counts. Do not look anything up, do not discuss the replies with other "
-            "raters, and do not prefer a reply only because it is long. Some replies are there to see whether they are being read; they say "
-            "themselves how to rank them.",
-            "The replies were written by computer programs or taken from a collection. They are no counselling and nobody should act on them.",
-            "The posts can be distressing. You may take a break or stop at any time, without giving a reason. If a post affects you, or if you "
-            "are in difficulty yourself, talk to somebody: a person you trust, a doctor, an emergency number, or a crisis line (mainland China: "
-            "12356; elsewhere: findahelpline.com).",
+            "You will read posts in which somebody describes a personal difficulty, and under each post several replies, lettered A, "
+            "B, C and so on. The letters are drawn anew for every post: A is not the same author twice.",
+            "Read the post and all replies first. Then rank the replies on each of the four dimensions below: 1 is the best. Replies "
+            "that you cannot tell apart may share a rank. A reply can be first on one dimension and last on another; judge each "
+            "dimension by itself.",
+            "There are no right answers: it is your own opinion that counts. Do not look anything up, do not discuss the replies with "
+            "other raters, and do not prefer a reply only because it is long. Some replies are there to see whether they are being "
+            "read; they say themselves how to rank them.",
+            "The replies were written by computer programs or taken from a collection. They are no counselling and nobody should act "
+            "on them.",
+            "The posts can be distressing. You may take a break or stop at any time, without giving a reason. If a post affects you, "
+            "or if you are in difficulty yourself, talk to somebody: a person you trust, a doctor, an emergency number, or a crisis "
+            "line (mainland China: 12356; elsewhere: findahelpline.com).",
         ),
     },
     "zh": {
         "title": "评分说明",
         "paragraphs": (
-            "您会读到一些求助帖，发帖人讲述自己的困扰；每个帖子下面有几条回复，用字母 A、B、C 等表示。字母在每个帖子里都重新打乱：两个帖子里的 A 并不是同一个作者。",
-            "请先读完帖子和全部回复，再在下面四个维度上分别给回复排序：1 为最好。分不出高下的回复可以并列。同一条回复可以在一个维度排第一、在另一个维度排最后，请逐个维度判断。",
-            "没有标准答案，我们想知道的是您自己的看法。请不要查资料，不要和其他评分人讨论，也不要仅仅因为回复长就排在前面。少数回复用来确认您在认真阅读，它们自己会写明应当排在哪里。",
+            "您会读到一些求助帖，发帖人讲述自己的困扰；每个帖子下面有几条回复，用字母 A、B、C 等表示。字母在每个帖子里都重新打乱："
+            "两个帖子里的 A 并不是同一个作者。",
+            "请先读完帖子和全部回复，再在下面四个维度上分别给回复排序：1 为最好。分不出高下的回复可以并列。"
+            "同一条回复可以在一个维度排第一、在另一个维度排最后，请逐个维度判断。",
+            "没有标准答案，我们想知道的是您自己的看法。请不要查资料，不要和其他评分人讨论，也不要仅仅因为回复长就排在前面。"
+            "少数回复用来确认您在认真阅读，它们自己会写明应当排在哪里。",
             "这些回复由计算机程序生成，或取自已有的语料。它们不是心理咨询，请不要照着去做。",
-            "帖子的内容可能让人难受。您可以随时休息或退出，不需要理由。如果读后感到不适，或者您自己正处在困难中，请找人谈谈：您信任的人、医生、急救电话，"
-            "或心理援助热线（中国大陆：12356；其他地区：findahelpline.com）。",
+            "帖子的内容可能让人难受。您可以随时休息或退出，不需要理由。如果读后感到不适，或者您自己正处在困难中，请找人谈谈："
+            "您信任的人、医生、急救电话，或心理援助热线（中国大陆：12356；其他地区：findahelpline.com）。",
         ),
     },
 }
