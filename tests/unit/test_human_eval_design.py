@@ -97,7 +97,7 @@ def test_unblind_gives_back_the_systems(tmp_path):
         ({"q1": {"sft": "x"}}, "1 systems"),
         ({}, "0 systems"),
         ({"q1": {"sft": "x"}, "q2": {"base": "y"}}, "no item was answered by all"),
-        ({"other": {"sft": "x", "base": "y"}}, "item 'other' is not in the dataset"),
+        ({"other": {"sft": "x", "base": "y"}}, "item 'other' is not among the posts"),
     ],
 )
 def test_refuses_what_cannot_be_ranked(given, says):
@@ -115,10 +115,11 @@ def test_read_completions(tmp_path):
     ("line", "says"),
     [
         ("{", "line 2: not valid JSON"),
-        ("[]", "line 2: field 'id'"),
+        ("[]", "line 2: field 'record'"),
         ('{"id": 3, "system": "sft", "completion": "x"}', "line 2: field 'id'"),
         ('{"id": "q1", "system": "base"}', "line 2: field 'completion'"),
         ('{"id": "q1", "system": "sft", "completion": "x"}', "line 2: system 'sft' answered 'q1' twice"),
+        ('{"id": "q1", "system": "attention-check:a", "completion": "x"}', "line 2: field 'system': 'attention-check:a' is the name of"),
     ],
 )
 def test_broken_completions_are_named(tmp_path, line, says):
