@@ -7,6 +7,7 @@ Knows: ratings (see ``ratings``; ties, missing ranks and dimension ``all``: ``cu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -63,11 +64,14 @@ def win_matrix(ratings: pd.DataFrame, *, dimension: str = ALL, bootstrap: Bootst
         Columns ``a``, ``b``, ``wins`` (share of the rankings holding both in which a beats b), ``low``, ``high``, ``n`` (those rankings).
     """
     cube = to_cube(ratings)
+    pairs = list(permutations(range(len(cube.systems)), 2))
+    beats = pair_wins(cube.ranks)[..., [a for a, _ in pairs], [b for _, b in pairs]]
     row = cube.row(dimension)
-    wins, (low, high), counts = _means(pair_wins(cube.ranks), (0.0, 1.0), bootstrap)
-    names = cube.systems
-    pairs = [(a, b) for a in range(len(names)) for b in range(len(names)) if a != b]
-    rows = [(names[a], names[b], wins[row, a, b], low[row, a, b], high[row, a, b], int(counts[row, a, b])) for a, b in pairs]
+    wins, (low, high), counts = _means(beats, (0.0, 1.0), bootstrap)
+    rows = [
+        (cube.systems[a], cube.systems[b], wins[row, pair], low[row, pair], high[row, pair], int(counts[row, pair]))
+        for pair, (a, b) in enumerate(pairs)
+    ]
     return pd.DataFrame(rows, columns=["a", "b", "wins", "low", "high", "n"])
 
 

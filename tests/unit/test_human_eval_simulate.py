@@ -4,7 +4,7 @@ import pytest
 from scipy.special import softmax
 
 from empathy_lib.errors import UserError
-from empathy_lib.human_eval.ranking import to_cube, win_credit
+from empathy_lib.human_eval.cube import to_cube, win_credit
 from empathy_lib.human_eval.ratings import DIMENSIONS, is_simulated
 from empathy_lib.human_eval.simulate import simulate_ratings
 
