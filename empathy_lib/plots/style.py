@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from empathy_lib.artefacts import Run
 from empathy_lib.errors import UserError
 
-# Okabe-Ito, the same colour for a system in every notebook.
+# Okabe-Ito, its grey darkened (deuteranopes see #999999 as the purple); the same colour for a system in every notebook.
 SYSTEM_COLOURS = {
-    "base": "#999999",
+    "base": "#5A5A5A",
     "few_shot": "#56B4E9",
     "bm25": "#E69F00",
     "sft_no_coe": "#CC79A7",
@@ -36,7 +36,7 @@ SYSTEM_LABELS = {
     "grpo": "SFT + GRPO",
     "reference": "References",
 }
-OTHER_COLOUR = "#333333"  # of a system that is none of ours
+OTHER_COLOUR = "#000000"  # of a system that is none of ours
 _FONT_FILE = "NotoSansCJKsc-Regular.otf"
 
 
