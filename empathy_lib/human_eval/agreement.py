@@ -64,7 +64,7 @@ def rater_quality(ratings: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Index ``rater``; columns ``sheets`` (items ranked), ``agreement`` (-1 to 1), ``checks``, ``passed``, ``ties`` (share of pairs tied),
-        ``seconds`` (median per sheet; NaN if unknown), ``flags`` (text; empty if nothing is unusual).
+        ``seconds`` (median per sheet; NaN if unknown), ``flags`` (text; ``-`` if nothing is unusual).
 
     References:
         .. [1] Leys et al. (2013), Detecting outliers: Do not use standard deviation around the mean, use absolute deviation around the
@@ -102,4 +102,4 @@ def _flags(table: pd.DataFrame) -> pd.Series:
         "outlier": outlier,
         "fast": seconds < FAST * seconds.median(),
     }
-    return pd.Series(["; ".join(name for name, flagged in marks.items() if flagged[rater]) for rater in table.index], index=table.index)
+    return pd.Series(["; ".join(name for name, flagged in marks.items() if flagged[rater]) or "-" for rater in table.index], index=table.index)

@@ -5,8 +5,8 @@ Knows: values per (rater, item) and what each adds to an estimate. Does not know
 Two methods, neither of which treats raters × items opinions as independent ones:
 
 - ``two-way`` (the default): the variance is clustered by rater and by item, V = V_rater + V_item - V_cell, and never below either of
-  the first two [1]_; Student's t with Satterthwaite's degrees of freedom, at least the smaller of raters and items less one; on the
-  logit scale where the figure has bounds. It needs no resampling.
+  the first two; Student's t with as many degrees of freedom as the smaller of raters and items, less one [1]_; on the logit scale where
+  the figure has bounds. It needs no resampling.
 - ``bootstrap``: percentiles of an estimate under resampling of raters and items, independently and with replacement [2]_. Wider than
   needed where opinions are mere noise (it counts that threefold), too narrow with few raters of differing taste.
 
@@ -64,8 +64,7 @@ def two_way(value: np.ndarray, influence: np.ndarray, known: np.ndarray, bounds:
     variance = np.maximum(by_rater + by_item - (influence**2).sum(axis=(0, 1)), np.maximum(by_rater, by_item))
     usable = enough & (variance > _NO_SPREAD)
     variance = np.where(usable, variance, np.nan)
-    freedom = variance**2 / (by_rater**2 / (raters - 1) + by_item**2 / (items - 1) + _NO_SPREAD**2)
-    half = stats.t.ppf((1 + LEVEL) / 2, np.maximum(freedom, np.minimum(raters, items) - 1)) * np.sqrt(variance)
+    half = stats.t.ppf((1 + LEVEL) / 2, np.minimum(raters, items) - 1) * np.sqrt(variance)
     if bounds is None:
         return value - half, value + half
     least, span = bounds[0], bounds[1] - bounds[0]

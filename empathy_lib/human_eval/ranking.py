@@ -15,6 +15,8 @@ import pandas as pd
 from empathy_lib.human_eval.cube import ALL, average_rank, mean_known, pair_wins, to_cube, win_credit, with_all
 from empathy_lib.human_eval.intervals import Bootstrap, Interval, mean_and_influence, percentiles, resampled_means, two_way
 
+NOBODY = "(nobody)"  # left out; not empty, which a CSV would read back as missing
+
 
 def _means(values: np.ndarray, bounds: tuple[float, float], bootstrap: Bootstrap | None) -> tuple[np.ndarray, Interval, np.ndarray]:
     """Means over raters and items, their intervals, and how many values each mean is of; ``all`` first."""
@@ -79,13 +81,13 @@ def leave_one_rater_out(ratings: pd.DataFrame) -> pd.DataFrame:
     """Win@1 and mean rank (``all``) without each rater in turn: does any one person decide the result?
 
     Returns:
-        Columns ``without`` (the rater; empty for nobody, first), ``system``, ``win_at_1``, ``mean_rank``, ``place`` (by mean rank, 1 is the
+        Columns ``without`` (the rater; ``(nobody)`` first), ``system``, ``win_at_1``, ``mean_rank``, ``place`` (by mean rank, 1 is the
         best).
     """
     cube = to_cube(ratings)
     values = [win_credit(cube.ranks, 1), average_rank(cube.ranks)]
     tables = []
-    for rater in ["", *cube.raters] if len(cube.raters) > 1 else [""]:
+    for rater in [NOBODY, *(cube.raters if len(cube.raters) > 1 else [])]:
         others = [name != rater for name in cube.raters]
         wins, ranks = (with_all(mean_known(value[others], (0, 1)))[0] for value in values)
         table = pd.DataFrame({"without": rater, "system": cube.systems, "win_at_1": wins, "mean_rank": ranks})

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from empathy_lib.human_eval.cube import ALL
 from empathy_lib.human_eval.differences import Nemenyi
+from empathy_lib.human_eval.ranking import NOBODY
 from empathy_lib.paper import paper_table
 from empathy_lib.plots.style import caption, system_colour, system_label, system_order
 
@@ -172,7 +173,7 @@ def plot_without_each_rater(table: pd.DataFrame, note: str) -> Figure:
     for axes, (measure, name) in zip(panels, {"win_at_1": "Win@1", "mean_rank": "mean rank"}.items(), strict=True):
         for position, system in enumerate(systems):
             rows = table[table["system"] == system]
-            without, whole = rows[rows["without"] != ""], rows[rows["without"] == ""]
+            without, whole = rows[rows["without"] != NOBODY], rows[rows["without"] == NOBODY]
             axes.plot(without[measure], [position] * len(without), "|", color=system_colour(system), markersize=16, markeredgewidth=0.8)
             axes.plot(
                 whole[measure], [position], "o", color=system_colour(system), markersize=8, markeredgecolor="white", markeredgewidth=1.5
