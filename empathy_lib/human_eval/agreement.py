@@ -102,4 +102,5 @@ def _flags(table: pd.DataFrame) -> pd.Series:
         "outlier": outlier,
         "fast": seconds < FAST * seconds.median(),
     }
-    return pd.Series(["; ".join(name for name, flagged in marks.items() if flagged[rater]) or "-" for rater in table.index], index=table.index)
+    named = ["; ".join(name for name, flagged in marks.items() if flagged[rater]) for rater in table.index]
+    return pd.Series([text or "-" for text in named], index=table.index)

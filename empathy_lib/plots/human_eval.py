@@ -5,6 +5,8 @@ Knows: the tables of ``human_eval.ranking``. Does not know: ratings. Every funct
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -33,6 +35,11 @@ def _dots(axes: Axes, rows: pd.DataFrame, systems: list[str]) -> None:
     axes.set_yticks(range(len(systems)), [system_label(system) for system in systems])
     axes.set_ylim(len(systems) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
+
+
+def _ink(colour: Sequence[float]) -> str:
+    """What can be read on a colour, by its luminance."""
+    return "white" if np.dot(colour[:3], (0.21, 0.72, 0.07)) < 0.5 else "#222222"
 
 
 def plot_win_and_rank(table: pd.DataFrame, note: str, *, dimension: str = ALL) -> Figure:
@@ -66,10 +73,9 @@ def plot_places(shares: pd.DataFrame, note: str) -> Figure:
     for place, colour in zip(shares.columns, colours, strict=True):
         widths = shares.loc[systems, place].to_numpy()
         axes.barh(range(len(systems)), widths, left=left, color=colour, label=str(place))
-        ink = "white" if np.dot(colour[:3], (0.21, 0.72, 0.07)) < 0.48 else "#222222"
         for row, (start, width) in enumerate(zip(left, widths, strict=True)):
             if width >= 0.05:
-                axes.text(start + width / 2, row, f"{width:.0%}", ha="center", va="center", fontsize=9, color=ink)
+                axes.text(start + width / 2, row, f"{width:.0%}", ha="center", va="center", fontsize=9, color=_ink(colour))
         left += widths
     axes.set_yticks(range(len(systems)), [system_label(system) for system in systems])
     axes.invert_yaxis()
@@ -129,15 +135,7 @@ def plot_win_matrix(table: pd.DataFrame, note: str) -> Figure:
         if not np.isnan(share):
             low, high = cells.loc[(systems[row], systems[column]), ["low", "high"]]
             spread = "" if np.isnan(low) else f"\n{low:.0%} to {high:.0%}"
-            axes.text(
-                column,
-                row,
-                f"{share:.0%}{spread}",
-                ha="center",
-                va="center",
-                fontsize=9,
-                color="white" if abs(share - 0.5) > 0.27 else "#222222",
-            )
+            axes.text(column, row, f"{share:.0%}{spread}", ha="center", va="center", fontsize=9, color=_ink(image.cmap(share)))
     axes.set_xticks(range(len(systems)), [system_label(system) for system in systems], rotation=25, ha="right")
     axes.set_yticks(range(len(systems)), [system_label(system) for system in systems])
     axes.grid(visible=False)
@@ -153,6 +151,7 @@ def plot_critical_difference(test: Nemenyi, note: str) -> Figure:
     scikit_posthocs.critical_difference_diagram(
         test.ranks.rename(names),
         test.p.rename(index=names, columns=names),
+        cd=test.critical_difference,
         ax=axes,
         label_fmt_left="{label} ({rank:.2f})",
         label_fmt_right="({rank:.2f}) {label}",
