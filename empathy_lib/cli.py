@@ -1,4 +1,4 @@
-"""The command line: ``python -m empathy_lib reproduce | dataset | score | rank | profile | doctor``; thin over the modules.
+"""The command line, ``python -m empathy_lib`` and a command of ``--help``; thin over the modules.
 
 Knows: options, exit statuses (0 done, 1 a cell or check failed, 2 the user can fix it, 130 Ctrl-C), one line for a UserError.
 Does not know: how anything is done. Each command imports what it needs, so that ``--help`` is quick.
@@ -155,24 +155,84 @@ def score(
 
 
 @app.command()
+def study(
+    completions: Annotated[str, typer.Argument(metavar="COMPLETIONS", help="JSONL of {id, system, completion}.")],
+    posts: Annotated[str, typer.Option(metavar="FILE", help="JSONL of {id, question}: the posts that were answered.")],
+    out: Annotated[str, typer.Option(metavar="DIR", help="New folder: sheets, key, instructions, Label Studio project, CSV.")],
+    raters: Annotated[int, typer.Option(min=1)] = 20,
+    items: Annotated[int, typer.Option(min=1, help="Posts, at most.")] = 100,
+    items_per_rater: Annotated[int, typer.Option(min=0, help="Posts that each rater judges; 0 for all.")] = 0,
+    systems_per_item: Annotated[int, typer.Option(min=0, help="Systems on a sheet; 0 for all.")] = 0,
+    checks: Annotated[int, typer.Option(min=0, help="Attention checks for each rater.")] = 2,
+    show_chain: Annotated[bool, typer.Option("--show-chain", help="Show the chain of empathy; it tells which systems write one.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 20250918,
+) -> None:
+    """Make a blinded ranking study of several systems' completions, to be run with people."""
+    from empathy_lib.artefacts import generator
+    from empathy_lib.human_eval.design import build_study, read_completions, read_posts
+    from empathy_lib.human_eval.interchange import write_package
+
+    drawn = build_study(
+        read_completions(Path(completions).expanduser()),
+        read_posts(Path(posts).expanduser()),
+        raters=raters,
+        items=items,
+        rng=generator(seed, "study"),
+        items_per_rater=items_per_rater,
+        systems_per_item=systems_per_item,
+        attention_checks=checks,
+        show_chain=show_chain,
+    )
+    folder = write_package(drawn, out)
+    print(f"{raters} raters, {len(drawn.items)} posts, {len(drawn.systems)} systems: {len(drawn.sheets)} sheets in {folder}")
+    print(f"{folder / 'key.json'} says who is who: keep it from the raters")
+
+
+@app.command()
+def unblind(
+    answers: Annotated[str, typer.Argument(metavar="ANSWERS", help="Label Studio's JSON export, or the study's sheets.csv filled in.")],
+    key: Annotated[str, typer.Option(metavar="FILE", help="key.json of the same study.")],
+    out: Annotated[str, typer.Option(metavar="FILE", help="CSV to write: rater,item,dimension,system,rank, for `rank`.")],
+) -> None:
+    """Turn ranks of letters into ratings of systems."""
+    from empathy_lib.human_eval.design import unblind as name_systems
+    from empathy_lib.human_eval.interchange import read_label_studio
+    from empathy_lib.human_eval.ratings import read_ratings, write_ratings
+
+    path, target = Path(answers).expanduser(), _writable(out)
+    letters = read_label_studio(path) if path.suffix == ".json" else read_ratings(path, blind=True)
+    write_ratings(name_systems(letters, Path(key).expanduser()), target)
+    print(f"{len(letters)} ranks of {letters['rater'].nunique()} raters in {target}")
+
+
+@app.command()
 def rank(
     ratings: Annotated[str, typer.Argument(metavar="RATINGS", help="CSV of rater,item,dimension,system,rank.")],
     out: Annotated[str, typer.Option(metavar="FILE", help="JSON to write: {dimension: {system: {win_at_1, …, mean_rank, strength}}}.")],
-    bootstrap: Annotated[int, typer.Option(min=10, help="Resamples for the 95 % intervals.")] = 1000,
+    interval: Annotated[
+        str, typer.Option(help="How the 95 % intervals are made: two-way or bootstrap, both over raters and items.")
+    ] = "two-way",
+    bootstrap: Annotated[int, typer.Option(min=10, help="Resamples, with --interval bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 20250918,
 ) -> None:
     """Rank systems from a study's ratings: Win@K, mean rank and strengths, with intervals over raters and items."""
     from empathy_lib.artefacts import generator, write_json
+    from empathy_lib.human_eval.checks import count_passed
+    from empathy_lib.human_eval.intervals import Bootstrap
     from empathy_lib.human_eval.ratings import is_simulated, read_ratings
     from empathy_lib.human_eval.summary import summarise
 
-    table = read_ratings(Path(ratings).expanduser())
-    found = summarise(table, resamples=bootstrap, rng=generator(seed, "rank"))
-    write_json(_writable(out), found)
-    people = "SIMULATED raters" if is_simulated(table) else "raters"
+    if interval not in ("two-way", "bootstrap"):
+        raise UserError(f"--interval {interval}: use two-way or bootstrap")
+    table, target = read_ratings(Path(ratings).expanduser()), _writable(out)
+    found = summarise(table, bootstrap=Bootstrap(bootstrap, generator(seed, "rank")) if interval == "bootstrap" else None)
+    write_json(target, found)
+    people, checked = "SIMULATED raters" if is_simulated(table) else "raters", count_passed(table)
     print(f"{table['rater'].nunique()} {people}, {table['item'].nunique()} items; mean of the dimensions, best first")
     for system, figures in sorted(found["all"].items(), key=lambda pair: pair[1]["mean_rank"]):
         print(f"{system:16}Win@1 {figures['win_at_1']:6.1%}   mean rank {figures['mean_rank']:.2f}   strength {figures['strength']:+.2f}")
+    if len(checked):
+        print(f"attention checks passed: {checked['passed'].sum()} of {checked['checks'].sum()}; they are in none of the figures")
 
 
 def _writable(path: str) -> Path:

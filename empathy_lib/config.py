@@ -166,7 +166,12 @@ class HumanEvalConfig(_Config):
     ratings: str = Field("", description="CSV of rater,item,dimension,system,rank; empty: simulated raters")
     raters: int = Field(20, ge=2)
     items: int = Field(100, ge=2)
-    bootstrap: int = Field(1000, ge=10)
+    items_per_rater: int = Field(0, ge=0, description="posts that each rater judges; 0: all")
+    systems_per_item: int = Field(0, ge=0, description="systems on a sheet, balanced over sheets; 0: all")
+    attention_checks: int = Field(2, ge=0, description="check sheets for each rater; their posts are held back from the items")
+    show_chain: bool = Field(False, description="let raters see the chain of empathy; it tells which systems write one")
+    bootstrap: int = Field(1000, ge=10, description="resamples of raters and items")
+    simulations: int = Field(200, ge=2, description="simulated studies for coverage, power and the paper's interval")
 
 
 class Profile(_Config):

@@ -181,9 +181,9 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
             input_path=f"notebooks/{name}.ipynb", output_path=f"notebooks/executed/{parameters['profile']}/{name}.ipynb"
         )
         _write_text(target / f"{name}.ipynb", nbformat.writes(clean) + "\n")
-    for old in figures.glob("0[1-6]_*.png"):
+    for old in figures.glob("0[1-6]_*.p[nd][gf]"):
         old.unlink()
-    for figure in sorted((run_dir / "figures").glob("*.png")):
+    for figure in sorted((run_dir / "figures").glob("*.p[nd][gf]")):  # each figure as PNG and as PDF
         shutil.copyfile(figure, figures / figure.name)
     write_json(figures / "headline.json", headline)
     profile = load_profile(parameters["profile"], parameters["overrides"])

@@ -1,10 +1,11 @@
-"""The blinded study: which items, in which order, under which letters.
+"""The blinded study: which rater judges which items and systems, in which order, under which letters.
 
 Knows: completions of the systems, seeded choice and shuffling, what a rater may see. Does not know: ranks.
 
-A rater sees the post and the replies under letters. The chain of empathy is not shown: its tags would tell which systems write one. Of a
-completion that breaks the grammar a rater sees what a user would see (``coe.answer_of``), which may hold words of the chain.
-The letters are drawn anew for every (rater, item); who is who stands in a file of its own, kept from the raters.
+A rater sees the post and the replies under letters. By default the chain of empathy is hidden: its tags would tell which systems write
+one. Of a completion that breaks the grammar a rater sees what a user would see (``coe.answer_of``), which may hold words of the chain.
+The letters are drawn anew for every (rater, item); who is who, and which sheets are attention checks, stands in a file of its own, kept
+from the raters.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import ascii_uppercase
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, Field
 
 from empathy_lib import coe
-from empathy_lib.artefacts import read_json, write_json
+from empathy_lib.artefacts import read_json, write_json, write_text
+from empathy_lib.empathy_qa.schema import iter_jsonl
 from empathy_lib.errors import UserError
+from empathy_lib.human_eval import checks
+from empathy_lib.human_eval.blocks import blocks, deal
+from empathy_lib.human_eval.ratings import COLUMNS, SECONDS
 
 Completions = dict[str, dict[str, str]]  # item id -> system -> completion
 STUDY_FILE = "study.jsonl"
@@ -30,85 +36,151 @@ KEY_FILE = "key.json"
 
 @dataclass(frozen=True)
 class Study:
-    """``sheets``: what raters see, one per (rater, item), in the order to be shown. ``key``: rater -> item -> letter -> system."""
+    """``sheets``: what raters see, one per (rater, item), in the order to be shown. ``key``: rater -> item -> letter -> system.
+
+    A sheet is ``{rater, position, item, post, replies: [{letter, text}]}``; where the design shows the chain each reply has a ``chain``
+    too, empty for a system that wrote none. ``checks``: items of the attention checks, which are not among ``items``.
+    """
 
     sheets: list[dict]
     key: dict[str, dict[str, dict[str, str]]]
     items: list[str]
     systems: list[str]
+    checks: list[str] = field(default_factory=list)
+
+
+class _Line(BaseModel):
+    id: str = Field(min_length=1)
+    system: str = Field(min_length=1)
+    completion: str
+
+
+class _Post(BaseModel):
+    id: str
+    question: str = Field(min_length=1)
 
 
 def read_completions(path: str | Path) -> Completions:
-    """Read the completions that notebook 05 wrote: one ``{"id", "system", "completion"}`` a line.
+    """Read completions of several systems: one ``{"id", "system", "completion"}`` a line, as notebook 05 writes them.
 
     Raises:
-        UserError: no such file, no JSON object, a field missing or no text, a doubled (id, system); names file, line, field, remedy.
+        UserError: no such file, no JSON object, a field missing or no text, a doubled (id, system), the name of an attention check.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file; run notebook 05 first")
+        raise UserError(f"{path}: no such file; run notebook 05 first, or give a JSONL of {{id, system, completion}}")
     found: Completions = {}
-    with path.open(encoding="utf-8", errors="replace") as handle:
-        for number, line in enumerate(handle, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, line {number}: not valid JSON ({error.msg}); run notebook 05 again") from error
-            for field in ("id", "system", "completion"):
-                if not isinstance(record, dict) or not isinstance(record.get(field), str):
-                    raise UserError(f"{path}, line {number}: field '{field}' is missing or no text; run notebook 05 again")
-            systems = found.setdefault(record["id"], {})
-            if record["system"] in systems:
-                raise UserError(
-                    f"{path}, line {number}: system '{record['system']}' answered '{record['id']}' twice; run notebook 05 again"
-                )
-            systems[record["system"]] = record["completion"]
+    for number, line in iter_jsonl(path, _Line, "; a line is {id, system, completion}"):
+        systems = found.setdefault(line.id, {})
+        if line.system in systems:
+            raise UserError(f"{path}, line {number}: system '{line.system}' answered '{line.id}' twice; keep one of the two lines")
+        if line.system.startswith(checks.PREFIX):
+            raise UserError(f"{path}, line {number}: field 'system': '{line.system}' is the name of an attention check; rename it")
+        systems[line.system] = line.completion
     return found
 
 
-def build_study(completions: Completions, posts: Mapping[str, str], *, raters: int, items: int, rng: np.random.Generator) -> Study:
+def read_posts(path: str | Path) -> dict[str, str]:
+    """Read posts: one ``{"id", "question"}`` a line, other fields aside, such as a split of notebook 01.
+
+    Raises:
+        UserError: no such file, no JSON object, a field missing or no text.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give a JSONL of {{id, question}}, such as test.jsonl of notebook 01")
+    return {line.id: line.question for _, line in iter_jsonl(path, _Post, "; a line is {id, question}")}
+
+
+def build_study(
+    completions: Completions,
+    posts: Mapping[str, str],
+    *,
+    raters: int,
+    items: int,
+    rng: np.random.Generator,
+    items_per_rater: int = 0,
+    systems_per_item: int = 0,
+    attention_checks: int = 0,
+    show_chain: bool = False,
+) -> Study:
     """Draw a blinded study.
 
     Args:
         completions: item id -> system -> completion; only items that every system answered are used.
         posts: item id -> text of the post.
         raters: how many raters; named ``rater-01`` and so on.
-        items: how many items at most; all raters judge the same ones, each in an order of their own.
+        items: how many items at most.
         rng: decides items, orders and letters; the same generator state gives the same study.
+        items_per_rater: how many of the items each rater judges; 0 for all. Every item goes to equally many raters, up to one.
+        systems_per_item: how many of the systems stand on a sheet; 0 for all. See ``blocks`` for the balance.
+        attention_checks: how many check sheets each rater gets beside the items (``checks``), none of them first. Their posts are held
+            back from the study, which has fewer items where completions are few.
+        show_chain: whether raters see the chain of each reply. It unblinds systems that write none.
 
     Raises:
-        UserError: fewer than two systems or more than 26, no item that all systems answered, a post missing.
+        UserError: fewer than two systems or more than 26, too few items that all systems answered, a post missing, a part larger than
+            the whole.
     """
     systems = sorted({system for answers in completions.values() for system in answers})
     if not 2 <= len(systems) <= len(ascii_uppercase):
         raise UserError(f"completions: {len(systems)} systems ({', '.join(systems)}); a ranking needs 2 to {len(ascii_uppercase)}")
     answered = sorted(item for item, answers in completions.items() if len(answers) == len(systems))
-    if not answered:
-        raise UserError("completions: no item was answered by all systems; run notebook 05 again")
+    if len(answered) <= attention_checks:
+        fault = "no item was" if not answered else f"only {len(answered)} items were"
+        beside = f" and {attention_checks} are held back for attention checks" if attention_checks and answered else ""
+        raise UserError(f"completions: {fault} answered by all systems{beside}; let every system answer the same items")
     for item in answered:
         if item not in posts:
-            raise UserError(f"completions: item '{item}' is not in the dataset of notebook 01; run notebook 05 again")
-    chosen = [str(item) for item in rng.permutation(answered)[:items]]
-    letters = ascii_uppercase[: len(systems)]
+            raise UserError(f"completions: item '{item}' is not among the posts; give the posts that were answered")
+    order = [str(item) for item in rng.permutation(answered)]
+    chosen = order[: min(items, len(order) - attention_checks)]
+    held_back = order[len(order) - attention_checks :]
+    size = systems_per_item or len(systems)
+    for name, part, whole in (("items_per_rater", items_per_rater, len(chosen)), ("systems_per_item", size, len(systems))):
+        if part > whole or (name == "systems_per_item" and part < 2):
+            raise UserError(f"{name}={part}: there are {whole} to choose from, and a ranking needs two systems; set it to 0 for all")
+    hands = deal(raters, len(chosen), items_per_rater or len(chosen), rng)
+    shown = iter(blocks(sum(map(len, hands)), len(systems), size, rng))
     sheets, key = [], {}
-    for number in range(1, raters + 1):
+    for number, hand in enumerate(hands, 1):
         rater = f"rater-{number:02d}"
+        plan: list[tuple[str, list[str], str]] = [(chosen[item], [systems[s] for s in next(shown)], "") for item in hand]
+        for place, item in enumerate(held_back):
+            some = [str(system) for system in rng.permutation(systems)[:size]]
+            plan.insert(int(rng.integers(1, len(plan) + 1)), (item, some, checks.WANTED[place % 2]))
         key[rater] = {}
-        for position, item in enumerate(rng.permutation(chosen), 1):
-            shown = dict(zip(letters, (str(system) for system in rng.permutation(systems)), strict=True))
-            key[rater][str(item)] = shown
-            replies = [{"letter": letter, "text": coe.answer_of(completions[item][system])} for letter, system in shown.items()]
-            sheets.append({"rater": rater, "position": position, "item": str(item), "post": posts[item], "replies": replies})
-    return Study(sheets, key, chosen, systems)
+        for position, (item, some, wanted) in enumerate(plan, 1):
+            replies, key[rater][item] = _replies(completions[item], some, wanted, show_chain, rng)
+            sheets.append({"rater": rater, "position": position, "item": item, "post": posts[item], "replies": replies})
+    return Study(sheets, key, chosen, systems, held_back)
+
+
+def _replies(
+    answers: Mapping[str, str], systems: list[str], wanted: str, show_chain: bool, rng: np.random.Generator
+) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """The replies of a sheet in the order of ``systems``, and letter -> system; ``wanted`` makes one of them a check."""
+    asked = int(rng.integers(len(systems))) if wanted else -1
+    replies, who = [], {}
+    for place, (letter, system) in enumerate(zip(ascii_uppercase, systems, strict=False)):
+        text = coe.answer_of(answers[system])
+        who[letter] = checks.name_check(wanted) if place == asked else checks.name_filler(system) if wanted else system
+        replies.append({"letter": letter, "text": checks.check_reply(text, wanted) if place == asked else text})
+        if show_chain:
+            replies[-1]["chain"] = _chain(answers[system])
+    return replies, who
+
+
+def _chain(completion: str) -> str:
+    """The four layers as plain text, a line each; empty where the completion has no well-formed chain."""
+    parsed = coe.parse(completion)
+    return "" if parsed is None else "\n".join(f"{coe.LAYER_TITLES[name]}: {getattr(parsed.coe, name)}" for name in coe.LAYERS)
 
 
 def write_study(study: Study, folder: Path) -> None:
     """Write ``study.jsonl`` (for the raters) and ``key.json`` (not for the raters) into ``folder``."""
-    with (Path(folder) / STUDY_FILE).open("w", encoding="utf-8") as handle:
-        for sheet in study.sheets:
-            handle.write(json.dumps(sheet, ensure_ascii=False) + "\n")
+    lines = "".join(json.dumps(sheet, ensure_ascii=False) + "\n" for sheet in study.sheets)
+    write_text(Path(folder) / STUDY_FILE, lines)
     write_json(Path(folder) / KEY_FILE, study.key)
 
 
@@ -116,7 +188,9 @@ def sheet_to_html(sheet: dict) -> str:
     """Show one sheet as its rater sees it; all text is escaped."""
     replies = "".join(
         f"<div style='border-left:4px solid #999;padding:2px 8px;margin:4px 0;white-space:pre-wrap'>"
-        f"<b>{html.escape(reply['letter'])}</b> {html.escape(reply['text']) or '<i>(empty)</i>'}</div>"
+        f"<b>{html.escape(reply['letter'])}</b> "
+        + (f"<div style='color:#555'>{html.escape(reply['chain'])}</div>" if reply.get("chain") else "")
+        + f"{html.escape(reply['text']) or '<i>(empty)</i>'}</div>"
         for reply in sheet["replies"]
     )
     head = f"{sheet['rater']}, sheet {sheet['position']}, item {sheet['item']}"
@@ -131,11 +205,11 @@ def unblind(letters: pd.DataFrame, key_path: str | Path) -> pd.DataFrame:
     """Turn ranks of letters into ratings.
 
     Args:
-        letters: columns ``rater, item, dimension, letter, rank``.
+        letters: columns ``rater, item, dimension, letter, rank``, and ``seconds`` if known.
         key_path: the ``key.json`` of the same study.
 
     Returns:
-        Columns ``rater, item, dimension, system, rank`` (see ``ratings``).
+        Columns ``rater, item, dimension, system, rank`` and, where given, ``seconds`` (see ``ratings``).
 
     Raises:
         UserError: no such key, or a (rater, item, letter) the key does not hold.
@@ -149,4 +223,4 @@ def unblind(letters: pd.DataFrame, key_path: str | Path) -> pd.DataFrame:
                 f"{key_path}: no letter '{row.letter}' for rater '{row.rater}', item '{row.item}'; use the key of the same study"
             )
         systems.append(system)
-    return letters.assign(system=systems)[["rater", "item", "dimension", "system", "rank"]]
+    return letters.assign(system=systems)[[*COLUMNS, *letters.columns.intersection([SECONDS])]]

@@ -4,7 +4,8 @@ Knows: the columns, the four dimensions, what makes a line invalid, which rating
 Does not know: how a study is designed (``design``) or summarised (``ranking``).
 
 The columns are ``rater,item,dimension,system,rank``. Rank 1 is the best; equal ranks are a tie (``1,1,2``, ``1,1,3`` and ``1.5,1.5,3``
-mean the same). A system without a line, or with an empty rank, was not ranked.
+mean the same). A system without a line, or with an empty rank, was not ranked. A column ``seconds`` may follow: how long the rater had
+the sheet (rater, item) before them, repeated on its lines. While a study is blind, ``letter`` stands in the place of ``system``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pandas as pd
 from empathy_lib.errors import UserError
 
 COLUMNS = ("rater", "item", "dimension", "system", "rank")
+SECONDS = "seconds"
 # As reported of the paper's human study; what each asks is our wording.
 DIMENSIONS = ("Fluency", "Identification", "Comforting", "Suggestion")
 DIMENSION_QUESTIONS = {
@@ -29,87 +31,104 @@ DIMENSION_QUESTIONS = {
 SIMULATED_PREFIX = "simulated-"
 
 
-def read_ratings(path: str | Path) -> pd.DataFrame:
+def read_ratings(path: str | Path, *, blind: bool = False) -> pd.DataFrame:
     """Read and check a ratings CSV.
 
+    Args:
+        path: the file.
+        blind: whether replies are named by their ``letter``, as in a sheet that was filled in; ``design.unblind`` turns these into systems.
+
     Returns:
-        One row per given rank: ``rater``, ``item``, ``dimension``, ``system`` (str), ``rank`` (float).
+        One row per given rank: ``rater``, ``item``, ``dimension``, ``system`` or ``letter`` (str), ``rank`` (float), and ``seconds``
+        (float, NaN where empty) if the file has that column.
 
     Raises:
         UserError: no such file, not UTF-8, empty, a missing column, a broken line, an empty name, an unknown dimension, a rank
-            that is no number from 1 up or is above the number of systems, a doubled (rater, item, dimension, system).
+            that is no number from 1 up or is above the number of systems, a doubled (rater, item, dimension, system), seconds that are
+            no number from 0 up.
     """
     path = Path(path)
+    columns = [*COLUMNS[:3], "letter" if blind else "system", COLUMNS[4]]
     if not path.is_file():
-        raise UserError(f"{path}: no such ratings file; give the path of a CSV with the columns {','.join(COLUMNS)}")
-    first_line: dict[tuple[str, str, str, str], int] = {}
-    rows: list[tuple[str, str, str, str, float]] = []
+        raise UserError(f"{path}: no such ratings file; give the path of a CSV with the columns {','.join(columns)}")
+    first_line: dict[tuple[str, ...], int] = {}
+    rows: list[tuple] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:  # -sig: spreadsheets write a byte-order mark
             reader = csv.DictReader(handle, strict=True)
-            _check_header(path, reader.fieldnames)
+            _check_header(path, reader.fieldnames, columns)
+            timed = SECONDS in reader.fieldnames
             for record in reader:
                 where = f"{path}, line {reader.line_num}"
-                key, rank = _check_record(where, record)
+                key, rank, seconds = _check_record(where, record, columns)
                 if key in first_line:
                     raise UserError(
-                        f"{where}: field 'system': rater '{key[0]}' already ranked '{key[3]}' for item '{key[1]}', {key[2]} "
+                        f"{where}, rater '{key[0]}': field '{columns[3]}': '{key[3]}' is already ranked for item '{key[1]}', {key[2]} "
                         f"in line {first_line[key]}; keep one of the two lines"
                     )
                 first_line[key] = reader.line_num
                 if rank is not None:
-                    rows.append((*key, rank))
+                    rows.append((*key, rank, seconds))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as 'CSV UTF-8'") from error
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: not valid CSV ({error}); quote fields that hold commas or quotes") from error
     if not rows:
-        raise UserError(f"{path}: holds no rank; give one line per (rater, item, dimension, system) below the header")
-    systems = {row[3] for row in rows}
+        raise UserError(f"{path}: holds no rank; give one line per (rater, item, dimension, {columns[3]}) below the header")
+    most = len({row[3] for row in rows})
     for row in rows:
-        if row[4] > len(systems):
+        if row[4] > most:
             raise UserError(
-                f"{path}, line {first_line[row[:4]]}: field 'rank': {row[4]:g} is above the number of systems ({len(systems)}); "
-                f"use 1 (best) to {len(systems)}"
+                f"{path}, line {first_line[row[:4]]}, rater '{row[0]}': field 'rank': {row[4]:g} is above the number of {columns[3]}s "
+                f"({most}); use 1 (best) to {most}"
             )
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=[*columns, SECONDS])
+    return table if timed else table[columns]
 
 
-def _check_header(path: Path, header: list[str] | None) -> None:
+def _check_header(path: Path, header: list[str] | None, columns: list[str]) -> None:
     if not header or not any(name.strip() for name in header):
-        raise UserError(f"{path}: the file is empty; its first line must be {','.join(COLUMNS)}")
-    for column in COLUMNS:
+        raise UserError(f"{path}: the file is empty; its first line must be {','.join(columns)}")
+    for column in columns:
         if header.count(column) != 1:
             fault = "missing" if column not in header else "given twice"
-            raise UserError(f"{path}, line 1: column '{column}' is {fault}; the first line must be {','.join(COLUMNS)}")
+            raise UserError(f"{path}, line 1: column '{column}' is {fault}; the first line must be {','.join(columns)}")
 
 
-def _check_record(where: str, record: dict) -> tuple[tuple[str, str, str, str], float | None]:
+def _check_record(where: str, record: dict, columns: list[str]) -> tuple[tuple[str, ...], float | None, float]:
+    """The line's (rater, item, dimension, name), its rank (None if empty) and its seconds (NaN if not there or empty)."""
     if None in record or any(value is None for value in record.values()):
         raise UserError(f"{where}: the line has too {'many' if None in record else 'few'} fields; write as many as the first line has")
-    values = {column: record[column].strip() for column in COLUMNS}
-    for column in ("rater", "item", "system"):
-        if not values[column]:
+    rater, item, dimension, name, rank = (record[column].strip() for column in columns)
+    for column, value in zip(columns, (rater, item), strict=False):
+        if not value:
             raise UserError(f"{where}: field '{column}' is empty; name the {column}")
-    if values["dimension"] not in DIMENSIONS:
-        raise UserError(f"{where}: field 'dimension': unknown '{values['dimension']}'; use one of {', '.join(DIMENSIONS)}")
-    key = (values["rater"], values["item"], values["dimension"], values["system"])
-    return key, _rank(where, values["rank"]) if values["rank"] else None
+    where += f", rater '{rater}'"
+    if not name:
+        raise UserError(f"{where}: field '{columns[3]}' is empty; name the {columns[3]}")
+    if dimension not in DIMENSIONS:
+        raise UserError(f"{where}: field 'dimension': unknown '{dimension}'; use one of {', '.join(DIMENSIONS)}")
+    seconds = record.get(SECONDS, "").strip()
+    return (
+        (rater, item, dimension, name),
+        _number(where, "rank", rank, 1, "use 1 for the best, 2 for the next, or leave it empty") if rank else None,
+        _number(where, SECONDS, seconds, 0, "give the seconds spent on the sheet, or leave it empty") if seconds else math.nan,
+    )
 
 
-def _rank(where: str, text: str) -> float:
+def _number(where: str, column: str, text: str, least: int, remedy: str) -> float:
     try:
-        rank = float(text)
+        number = float(text)
     except ValueError:
-        rank = math.nan
-    if not (math.isfinite(rank) and rank >= 1):
-        raise UserError(f"{where}: field 'rank': '{text}' is no number from 1 up; use 1 for the best, 2 for the next, or leave it empty")
-    return rank
+        number = math.nan
+    if not (math.isfinite(number) and number >= least):
+        raise UserError(f"{where}: field '{column}': '{text}' is no number from {least} up; {remedy}")
+    return number
 
 
 def write_ratings(ratings: pd.DataFrame, path: str | Path) -> None:
-    """Write ratings in the layout that :func:`read_ratings` reads."""
-    ratings[list(COLUMNS)].to_csv(path, index=False, float_format="%g")
+    """Write ratings in the layout that :func:`read_ratings` reads; ``seconds`` too, where there are any."""
+    ratings[[*COLUMNS, *ratings.columns.intersection([SECONDS])]].to_csv(path, index=False, float_format="%g")
 
 
 def is_simulated(ratings: pd.DataFrame) -> bool:

@@ -8,27 +8,28 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from empathy_lib.human_eval.ranking import estimate_strengths, ranking_table
+from empathy_lib.human_eval.intervals import Bootstrap
+from empathy_lib.human_eval.ranking import ranking_table
+from empathy_lib.human_eval.strengths import estimate_strengths
 
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def summarise(ratings: pd.DataFrame, *, resamples: int, rng: np.random.Generator, ks: tuple[int, ...] = (1, 2, 3)) -> dict[str, Any]:
+def summarise(ratings: pd.DataFrame, *, ks: tuple[int, ...] = (1, 2, 3), bootstrap: Bootstrap | None = None) -> dict[str, Any]:
     """``{dimension: {system: figures}}``, dimension ``all`` (their unweighted mean) first.
 
     Figures: ``win_at_1`` …, ``mean_rank``, ``strength`` (log, centred), ``n`` (rankings that hold the system) and ``interval``, which
-    holds ``[low, high]`` (95 %, raters and items resampled) for each of them. None where not available.
+    holds ``[low, high]`` (95 %, over raters and items: see ``intervals``) for each of them. None where not available.
 
     Raises:
-        UserError: as :func:`empathy_lib.human_eval.ranking.to_cube`.
+        UserError: as :func:`empathy_lib.human_eval.cube.to_cube`.
     """
-    places = ranking_table(ratings, resamples=resamples, rng=rng, ks=ks)
-    strengths = estimate_strengths(ratings, resamples=resamples, rng=rng, overall=True)
+    places = ranking_table(ratings, ks=ks, bootstrap=bootstrap)
+    strengths = estimate_strengths(ratings, bootstrap=bootstrap, overall=True)
     table = pd.concat([places, strengths.rename(columns={"strength": "value"}).assign(measure="strength")])
     result: dict[str, Any] = {}
     for row in table.itertuples():

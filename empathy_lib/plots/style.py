@@ -6,6 +6,7 @@ Does not know: any data.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,9 +17,9 @@ from matplotlib.figure import Figure
 from empathy_lib.artefacts import Run
 from empathy_lib.errors import UserError
 
-# Okabe-Ito, the same colour for a system in every notebook.
+# Okabe-Ito, its grey darkened (deuteranopes see #999999 as the purple); the same colour for a system in every notebook.
 SYSTEM_COLOURS = {
-    "base": "#999999",
+    "base": "#5A5A5A",
     "few_shot": "#56B4E9",
     "bm25": "#E69F00",
     "sft_no_coe": "#CC79A7",
@@ -35,6 +36,7 @@ SYSTEM_LABELS = {
     "grpo": "SFT + GRPO",
     "reference": "References",
 }
+OTHER_COLOUR = "#000000"  # of a system that is none of ours
 _FONT_FILE = "NotoSansCJKsc-Regular.otf"
 
 
@@ -53,6 +55,22 @@ def use_style() -> None:
     plt.rcParams.update({"figure.dpi": 100, "savefig.bbox": "tight", "axes.unicode_minus": False, "pdf.fonttype": 42})
 
 
+def system_order(systems: Iterable[str]) -> list[str]:
+    """The order of all notebooks; systems unknown to them last, by name."""
+    names = set(systems)
+    return [name for name in SYSTEM_LABELS if name in names] + sorted(names - set(SYSTEM_LABELS))
+
+
+def system_label(system: str) -> str:
+    """What a figure calls a system."""
+    return SYSTEM_LABELS.get(system, system)
+
+
+def system_colour(system: str) -> str:
+    """The colour of a system in all figures."""
+    return SYSTEM_COLOURS.get(system, OTHER_COLOUR)
+
+
 def caption(figure: Figure, text: str) -> Figure:
     """Put the caption below the figure; it must say what is synthetic, simulated or small."""
     figure.tight_layout()
@@ -61,7 +79,11 @@ def caption(figure: Figure, text: str) -> Figure:
 
 
 def save(figure: Figure, run: Run, name: str) -> None:
-    """Save as PNG in the run folder's ``figures/`` under ``name`` (``01_topics``); the notebook still shows the figure."""
+    """Save in the run folder's ``figures/`` under ``name`` (``01_topics``), as PNG and as PDF; the notebook still shows the figure.
+
+    The PDF is of vectors, its fonts embedded as far as they are used; it has no date, so that the same figure gives the same bytes.
+    """
     folder = run.path / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.png", dpi=110)
+    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})

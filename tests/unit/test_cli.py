@@ -225,8 +225,9 @@ def finished(tmp_path, dataset) -> tuple[Path, Path, dict]:
         text = f"{run}/01_dataset {sys.prefix}/lib {Path.home()}/x /var/folders/ipykernel_77/123.py:3"
         made.cells = [nbformat.v4.new_code_cell(f'run_dir = "{escaped}"', outputs=[nbformat.v4.new_output("stream", text=text)])]
         nbformat.write(made, run / "notebooks" / f"{name}.ipynb")
-    (run / "figures" / "01_topics.png").write_bytes(b"new")
-    (root / "figures" / "01_old.png").write_bytes(b"old")
+    for ending in ("png", "pdf"):
+        (run / "figures" / f"01_topics.{ending}").write_bytes(b"new")
+        (root / "figures" / f"01_old.{ending}").write_bytes(b"old")
     (run / "headline.json").write_text(json.dumps(HEADLINE))
     shutil.copytree(dataset, run / "01_dataset")
     (root / "README.md").write_text(f"{report.BEGIN}\n{report.END}\n")
@@ -253,7 +254,7 @@ def test_publish_copies_a_complete_run_without_machine_paths(finished):
         assert made.cells[0].outputs[0].text == "runs/smoke/01_dataset .venv/lib ~/x cell.py:3"
         assert made.cells[0].source == 'run_dir = "runs/smoke"'
         assert made.metadata.papermill.output_path == f"notebooks/executed/smoke/{path.name}"
-    assert [path.name for path in sorted((root / "figures").iterdir())] == ["01_topics.png", "headline.json"]
+    assert [path.name for path in sorted((root / "figures").iterdir())] == ["01_topics.pdf", "01_topics.png", "headline.json"]
     assert "97.5 %" in (root / "README.md").read_text()
     assert "CC BY 4.0" in (root / "data" / "README.md").read_text(encoding="utf-8")
     assert 0 < len(read_jsonl(root / "data" / "sample.jsonl")) <= report.SAMPLE_ITEMS

@@ -38,14 +38,14 @@ def test_columns_may_stand_in_any_order_with_others_between(tmp_path):
         (HEADER + "r1,q1,Fluency,sft,\n", "holds no rank"),
         ("rater,item,dimension,system\n", "line 1: column 'rank' is missing"),
         ("rater,item,item,dimension,system,rank\n", "line 1: column 'item' is given twice"),
-        (GOOD + "r1,q2,Fluency,sft,first\n", "line 4: field 'rank': 'first'"),
-        (GOOD + "r1,q2,Fluency,sft,0\n", "line 4: field 'rank': '0'"),
-        (GOOD + "r1,q2,Fluency,sft,-1\n", "line 4: field 'rank': '-1'"),
-        (GOOD + "r1,q2,Fluency,sft,nan\n", "line 4: field 'rank': 'nan'"),
-        (GOOD + "r1,q2,Fluency,sft,inf\n", "line 4: field 'rank': 'inf'"),
-        (GOOD + "r1,q2,Fluency,sft,3\n", "line 4: field 'rank': 3 is above the number of systems (2)"),
-        (GOOD + "r1,q2,Warmth,sft,1\n", "line 4: field 'dimension': unknown 'Warmth'; use one of Fluency, "),
-        (GOOD + "r1,q1,Fluency,sft,2\n", "line 4: field 'system': rater 'r1' already ranked 'sft' for item 'q1', Fluency in line 2"),
+        (GOOD + "r1,q2,Fluency,sft,first\n", "line 4, rater 'r1': field 'rank': 'first'"),
+        (GOOD + "r1,q2,Fluency,sft,0\n", "line 4, rater 'r1': field 'rank': '0'"),
+        (GOOD + "r1,q2,Fluency,sft,-1\n", "line 4, rater 'r1': field 'rank': '-1'"),
+        (GOOD + "r1,q2,Fluency,sft,nan\n", "line 4, rater 'r1': field 'rank': 'nan'"),
+        (GOOD + "r1,q2,Fluency,sft,inf\n", "line 4, rater 'r1': field 'rank': 'inf'"),
+        (GOOD + "r1,q2,Fluency,sft,3\n", "line 4, rater 'r1': field 'rank': 3 is above the number of systems (2)"),
+        (GOOD + "r1,q2,Warmth,sft,1\n", "line 4, rater 'r1': field 'dimension': unknown 'Warmth'; use one of Fluency, "),
+        (GOOD + "r1,q1,Fluency,sft,2\n", "line 4, rater 'r1': field 'system': 'sft' is already ranked for item 'q1', Fluency in line 2"),
         (GOOD + ",q1,Fluency,sft,2\n", "line 4: field 'rater' is empty"),
         (GOOD + "r1,q1\n", "line 4: the line has too few fields"),
         (GOOD + "r1,q1,Fluency,sft,1,2\n", "line 4: the line has too many fields"),
@@ -60,6 +60,23 @@ def test_names_file_line_field_and_remedy(tmp_path, content, says):
     message = str(error.value)
     assert message.startswith(str(path)) and says in message and "\n" not in message
     assert ";" in message, "a remedy follows the fault"
+
+
+def test_seconds_are_kept_where_given(tmp_path):
+    timed = HEADER.strip() + ",seconds\nr1,q1,Fluency,sft,1,12.5\nr1,q1,Fluency,base,2,\n"
+    table = read_ratings(write(tmp_path, timed))
+    assert table["seconds"].tolist()[0] == 12.5 and pd.isna(table["seconds"].tolist()[1])
+    write_ratings(table, tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text() == timed
+    with pytest.raises(UserError, match="line 3, rater 'r1': field 'seconds': '-1' is no number from 0 up"):
+        read_ratings(write(tmp_path, timed.replace("2,\n", "2,-1\n")))
+
+
+def test_a_blind_file_names_letters(tmp_path):
+    path = write(tmp_path, GOOD.replace("system", "letter").replace("sft", "A").replace("base", "B"))
+    assert read_ratings(path, blind=True)["letter"].tolist() == ["A", "B"]
+    with pytest.raises(UserError, match="column 'system' is missing"):
+        read_ratings(path)
 
 
 def test_no_file_and_a_folder(tmp_path):

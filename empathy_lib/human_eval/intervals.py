@@ -1,0 +1,119 @@
+"""How sure a figure of a study is: 95 % intervals where the opinions of one rater, and those on one item, depend on each other.
+
+Knows: values per (rater, item) and what each adds to an estimate. Does not know: ranks.
+
+Two methods, neither of which treats raters × items opinions as independent ones:
+
+- ``two-way`` (the default): the variance is clustered by rater and by item, V = V_rater + V_item - V_cell, and never below either of
+  the first two; Student's t with as many degrees of freedom as the smaller of raters and items, less one [1]_; on the logit scale where
+  the figure has bounds. It needs no resampling.
+- ``bootstrap``: percentiles of an estimate under resampling of raters and items, independently and with replacement [2]_. Wider than
+  needed where opinions are mere noise (it counts that threefold), too narrow with few raters of differing taste.
+
+``tests/benchmarks/bench_coverage.py`` measures how often each holds the truth. Both give NaN with fewer than two raters or items, and
+where nothing varies (a system that never won): neither can say how sure that is.
+
+References:
+    .. [1] Cameron, Gelbach, Miller (2011), Robust inference with multiway clustering, Journal of Business & Economic Statistics 29(2).
+    .. [2] Owen (2007), The pigeonhole bootstrap, Annals of Applied Statistics 1(2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special, stats
+
+from empathy_lib.human_eval.cube import divide, mean_known, with_all
+
+LEVEL = 0.95
+_CHUNK = 200  # resamples at a time: bounds the memory
+_NO_SPREAD = 1e-18  # a variance below this is rounding
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Asks for the bootstrap: how many resamples, drawn with which generator."""
+
+    resamples: int
+    rng: np.random.Generator
+
+
+Interval = tuple[np.ndarray, np.ndarray]
+
+
+def two_way(value: np.ndarray, influence: np.ndarray, known: np.ndarray, bounds: tuple[float, float] | None = None) -> Interval:
+    """Two-way clustered interval.
+
+    Args:
+        value: the estimates, shape (…).
+        influence: what each (rater, item) adds to the estimate's error, shape (raters, items, …); sums to 0, 0 where unknown.
+        known: where there are data, shape as ``influence``.
+        bounds: smallest and largest value there can be; None for the real line.
+
+    Returns:
+        ``low`` and ``high``, shape (…).
+    """
+    raters, items = known.any(axis=1).sum(axis=0), known.any(axis=0).sum(axis=0)
+    enough = (raters >= 2) & (items >= 2)
+    raters, items = np.maximum(raters, 2), np.maximum(items, 2)
+    by_rater = (influence.sum(axis=1) ** 2).sum(axis=0) * raters / (raters - 1)
+    by_item = (influence.sum(axis=0) ** 2).sum(axis=0) * items / (items - 1)
+    variance = np.maximum(by_rater + by_item - (influence**2).sum(axis=(0, 1)), np.maximum(by_rater, by_item))
+    usable = enough & (variance > _NO_SPREAD)
+    variance = np.where(usable, variance, np.nan)
+    half = stats.t.ppf((1 + LEVEL) / 2, np.minimum(raters, items) - 1) * np.sqrt(variance)
+    if bounds is None:
+        return value - half, value + half
+    least, span = bounds[0], bounds[1] - bounds[0]
+    share = np.where(usable, (value - least) / span, 0.5)
+    half, centre = half / (span * share * (1 - share)), special.logit(share)
+    return least + span * special.expit(centre - half), least + span * special.expit(centre + half)
+
+
+def mean_and_influence(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means over raters and items with ``all`` first, and what :func:`two_way` needs of them.
+
+    Args:
+        values: shape (raters, items, dimensions, …), NaN where there is none.
+
+    Returns:
+        Means of shape (1 + dimensions, …); influence and known, each of shape (raters, items, 1 + dimensions, …).
+    """
+    known = ~np.isnan(values)
+    mean = mean_known(values, (0, 1))
+    influence = np.where(known, values - mean, 0.0) / np.maximum(known.sum(axis=(0, 1)), 1)
+    there = ~np.isnan(mean)
+    whole = influence.sum(axis=2, keepdims=True) / np.maximum(there.sum(axis=0), 1)
+    return with_all(mean), np.concatenate([whole, influence], axis=2), np.concatenate([known.any(axis=2, keepdims=True), known], axis=2)
+
+
+def weighted_sums(values: np.ndarray, bootstrap: Bootstrap) -> Iterator[np.ndarray]:
+    """Sums over raters and items under each resample: values of shape (raters, items, …) to chunks of shape (resamples, …)."""
+    raters, items, *rest = values.shape
+    flat = values.reshape(raters, -1)
+    for start in range(0, bootstrap.resamples, _CHUNK):
+        size = min(_CHUNK, bootstrap.resamples - start)
+        by_rater, by_item = (bootstrap.rng.multinomial(n, np.full(n, 1 / n), size=size).astype(float) for n in (raters, items))
+        per_item = (by_rater @ flat).reshape(size, items, -1)
+        yield np.matmul(by_item[:, None, :], per_item)[:, 0].reshape(size, *rest)
+
+
+def resampled_means(values: np.ndarray, bootstrap: Bootstrap) -> np.ndarray:
+    """Means under each resample of what is not NaN, shape (resamples, 1 + dimensions, …), ``all`` first."""
+    known = ~np.isnan(values)
+    both = np.stack([np.where(known, values, 0.0), known.astype(float)], axis=2)
+    sums = np.concatenate(list(weighted_sums(both, bootstrap)))
+    return with_all(divide(sums[:, 0], sums[:, 1]))
+
+
+def percentiles(draws: np.ndarray, raters: int, items: int) -> Interval:
+    """Percentiles over the first axis, leaving out draws that missed all of a system's ranks; see above for NaN."""
+    bounds = np.full((2, *draws.shape[1:]), np.nan)
+    if min(raters, items) >= 2:
+        known = ~np.isnan(draws)
+        varied = np.where(known, draws, -np.inf).max(axis=0) - np.where(known, draws, np.inf).min(axis=0) > 1e-9
+        bounds[:, varied] = np.nanquantile(draws[:, varied], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return bounds[0], bounds[1]

@@ -1,0 +1,101 @@
+"""Strengths of systems behind their rankings: Bradley-Terry on all pairs, with intervals, beside known ones where raters are simulated.
+
+Knows: ratings (see ``ratings``). Does not know: effects of raters or items, which the model lacks: differing tastes pull all estimates
+towards 0, so a strength speaks of the average opinion, not of one person's.
+"""
+
+from __future__ import annotations
+
+import choix
+import numpy as np
+import pandas as pd
+
+from empathy_lib.human_eval.cube import ALL, Cube, pair_wins, to_cube, with_all
+from empathy_lib.human_eval.intervals import Bootstrap, percentiles, two_way, weighted_sums
+
+_PSEUDO = 0.5  # wins added each way to every pair: keeps strengths finite where a system never wins
+
+
+def fit(wins: np.ndarray, pseudo: float = _PSEUDO) -> np.ndarray:
+    """Bradley-Terry log-strengths, mean 0; ``wins[s, t]`` says how often s beat t; NaN where a system was never compared."""
+    smoothed = wins + pseudo * (1 - np.eye(len(wins)))
+    fitted = choix.ilsr_pairwise_dense(smoothed, max_iter=1000)
+    return np.where(wins.sum(axis=0) + wins.sum(axis=1) > 0, fitted - fitted.mean(), np.nan)
+
+
+def _influence(beats: np.ndarray, strengths: np.ndarray) -> np.ndarray:
+    """What each (rater, item) adds to the strengths' error, shape (raters, items, systems): one Newton step for its rankings alone.
+
+    Args:
+        beats: shape (raters, items, systems s, systems t): s beat t, 0 where not compared.
+        strengths: the fit to their sum.
+    """
+    known = np.where(np.isnan(strengths), 0.0, strengths)
+    expected = 1 / (1 + np.exp(known[None, :] - known[:, None]))
+    compared = beats + np.swapaxes(beats, -1, -2)
+    score = (beats - compared * expected).sum(axis=-1)
+    totals = compared.sum(axis=(0, 1)) + 2 * _PSEUDO * (1 - np.eye(len(known)))
+    information = totals * expected * (1 - expected)
+    laplacian = np.diag(information.sum(axis=1)) - information
+    steps = score @ np.linalg.pinv(laplacian)  # the pseudo-inverse keeps the mean at 0
+    return steps - steps.mean(axis=(0, 1))
+
+
+def estimate_strengths(ratings: pd.DataFrame, *, bootstrap: Bootstrap | None = None, overall: bool = False) -> pd.DataFrame:
+    """Log-strength of each system on each dimension, with 95 % intervals; ``overall`` puts their mean, dimension ``all``, before them.
+
+    Rankings are broken into all their pairs (a tie is half a win each way) and fitted by ``choix`` as Bradley-Terry, which is consistent
+    for Plackett-Luce [1]_ and takes ties and missing ranks as they come. Strengths are centred to mean 0 on each dimension.
+
+    Args:
+        ratings: see ``ratings``.
+        bootstrap: None for the ``two-way`` interval; see ``intervals``.
+        overall: whether to give dimension ``all``.
+
+    Returns:
+        Columns ``dimension``, ``system``, ``strength``, ``low``, ``high``.
+
+    References:
+        .. [1] Azari Soufiani, Chen, Parkes, Xia (2013), Generalized method-of-moments for rank aggregation, NeurIPS.
+    """
+    cube = to_cube(ratings)
+    beats = np.nan_to_num(pair_wins(cube.ranks)) * (1 - np.eye(len(cube.systems)))
+    points = np.array([fit(wins) for wins in beats.sum(axis=(0, 1))])
+    if bootstrap is None:
+        low, high = _two_way(cube, beats, points)
+    else:
+        draws = np.array([[fit(wins) for wins in draw] for chunk in weighted_sums(beats, bootstrap) for draw in chunk])
+        low, high = percentiles(with_all(draws), len(cube.raters), len(cube.items))
+    strengths = with_all(points)
+    rows = [
+        (dimension, system, strengths[d, s], low[d, s], high[d, s])
+        for d, dimension in enumerate([ALL, *cube.dimensions])
+        for s, system in enumerate(cube.systems)
+    ]
+    table = pd.DataFrame(rows, columns=["dimension", "system", "strength", "low", "high"])
+    return table if overall else table[table["dimension"] != ALL].reset_index(drop=True)
+
+
+def _two_way(cube: Cube, beats: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    steps = np.stack([_influence(beats[:, :, d], points[d]) for d in range(len(points))], axis=2)
+    there = ~np.isnan(points)
+    whole = np.where(there, steps, 0.0).sum(axis=2, keepdims=True) / np.maximum(there.sum(axis=0), 1)
+    known = ~np.isnan(cube.ranks)
+    known = np.concatenate([known.any(axis=2, keepdims=True), known], axis=2)
+    return two_way(with_all(points), np.concatenate([whole, steps], axis=2), known)
+
+
+def recovery(estimated: pd.DataFrame, strengths: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """Put known strengths beside estimated ones; only simulated raters have known ones.
+
+    Args:
+        estimated: result of :func:`estimate_strengths`.
+        strengths: the truth, rows = systems, columns = dimensions (as given to ``simulate_ratings``).
+
+    Returns:
+        ``estimated`` with a column ``true`` (centred to mean 0 on each dimension), and Pearson's correlation of the two.
+    """
+    centred = strengths - strengths.mean()
+    table = estimated.assign(true=[float(centred.loc[row.system, row.dimension]) for row in estimated.itertuples()])
+    known = table.dropna(subset=["strength"])
+    return table, float(np.corrcoef(known["true"], known["strength"])[0, 1])
