@@ -198,7 +198,7 @@ def test_a_killed_run_pays_for_nothing_twice(server, config, tmp_path):
 def test_a_cached_chain_is_checked_again(server, config, tmp_path, monkeypatch):
     annotate_with_teacher(items_of(ANSWER), config, tmp_path)
     monkeypatch.setattr("empathy_lib.empathy_qa.teacher.LAYER_CHARS", (60, 200))
-    assert TeacherCache(tmp_path).chain(PAIR.key(config), PAIR) is None
+    assert TeacherCache(tmp_path).result(PAIR.key(config), PAIR) is None
 
 
 def test_a_broken_cache_names_its_line(tmp_path):
@@ -221,7 +221,7 @@ def test_the_rate_limit_spaces_the_requests(server, config, tmp_path, monkeypatc
         waits.append(seconds)
         await real(0, *rest)
 
-    monkeypatch.setattr("empathy_lib.empathy_qa.teacher.asyncio.sleep", sleep)
+    monkeypatch.setattr("empathy_lib.endpoint.asyncio.sleep", sleep)
     one = config.model_copy(update={"concurrency": 1, "requests_per_minute": 6})
     annotate_with_teacher(items_of("一", "二", "三"), one, tmp_path)
     assert waits[0] == 0 and 0 < waits[1] <= 10 < waits[2] <= 20
