@@ -135,6 +135,9 @@ def score(
     out: Annotated[str, typer.Option(metavar="FILE", help="JSON to write: {metric: {value, interval, n, …}}.")],
     segment: Annotated[str, typer.Option(help="What n-grams are made of: word (jieba) or char.")] = "word",
     bootstrap: Annotated[int, typer.Option(min=10, help="Resamples for the 95 % intervals.")] = 1000,
+    encoder: Annotated[
+        str | None, typer.Option(metavar="DIR|ID", help="Model for BERTScore and embedding cosine: a folder or hub id; off by default.")
+    ] = None,
 ) -> None:
     """Score any system's completions with the metrics of notebook 05."""
     from empathy_lib.artefacts import write_json
@@ -143,14 +146,20 @@ def score(
 
     if segment not in ("word", "char"):
         raise UserError(f"--segment {segment}: use word or char")
-    lines = read_lines(Path(completions).expanduser())
-    scores, note = score_lines(lines, Settings(segment=segment, bootstrap=bootstrap))
-    write_json(_writable(out), scores)
+    lines, target = read_lines(Path(completions).expanduser()), _writable(out)
+    settings = Settings(segment=segment, bootstrap=bootstrap)
+    if encoder is not None:
+        from empathy_lib.encoder import load_encoder
+
+        model = load_encoder(encoder)
+        settings = Settings(segment=segment, bootstrap=bootstrap, embed=model.embed, tokens=model.tokens)
+    scores, note = score_lines(lines, settings)
+    write_json(target, scores)
     print(f"{len(lines)} completions, {note}; n-grams of {'words' if segment == 'word' else 'characters'}")
     for name, entry in scores.items():
         if entry["value"] is not None:
             low, high = entry["interval"] or (None, None)
-            print(f"{name:16}{entry['value']:9.3f}" + ("" if low is None else f"  [{low:.3f}, {high:.3f}]") + f"  n={entry['n']}")
+            print(f"{name:18}{entry['value']:9.3f}" + ("" if low is None else f"  [{low:.3f}, {high:.3f}]") + f"  n={entry['n']}")
     print(f"not available: {', '.join(name for name, entry in scores.items() if entry['value'] is None) or 'none'}")
 
 
