@@ -178,27 +178,15 @@ def test_reference_note_warns_of_single_references():
 def test_every_registered_metric_is_scored_and_a_perfect_system_wins():
     good = [example(f"q{k}", chain(answer="先休息一下，再和领导谈谈。")) for k in range(5)]
     bad = [example(f"q{k}", "加班太多了怎么办" * 2) for k in range(5)]
-    vectors = lambda texts: [np.eye(2)[[int(text != good[0].references[0])]] for text in texts]  # noqa: E731
+    vectors = lambda texts: list(np.eye(len(texts))[:, None])  # noqa: E731
     settings = m.Settings(
         bootstrap=50, marker=MARKER, embed=lambda texts: np.eye(len(texts)), tokens=vectors, reward=lambda q, a: np.ones(len(q))
     )
     table = m.score_table({"grpo": good, "base": bad}, settings)
     assert table.groupby("system")["metric"].apply(list).map(lambda names: names == list(m.METRICS)).all()
     values = table.pivot(index="metric", columns="system", values="value")
-    for name in (
-        "rouge_1",
-        "rouge_l_mean",
-        "bleu_1",
-        "bleu_4",
-        "chrf",
-        "sacrebleu_zh",
-        "embedding",
-        "bert_score",
-        "well_formed",
-        "L1",
-        "L2",
-        "L3",
-    ):
+    better = "rouge_1 rouge_l_mean bleu_1 bleu_4 chrf sacrebleu_zh embedding bert_score well_formed L1 L2 L3"
+    for name in better.split():
         assert values.loc[name, "grpo"] > values.loc[name, "base"], name
     assert values.loc["rouge_1", "grpo"] == 1.0 and values.loc["bleu_4", "grpo"] == pytest.approx(100)
     assert values.loc["copy_rate", "base"] == pytest.approx(2 / 9) and values.loc["copy_rate", "grpo"] == 0.0
