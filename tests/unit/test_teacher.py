@@ -1,10 +1,9 @@
 import asyncio
 import json
-import threading
 
 import openai
 import pytest
-from teacher_server import HALF_A_BODY, HANG_UP, TeacherServer, body, completion, status
+from teacher_server import HALF_A_BODY, HANG_UP, KEY, body, completion, status
 
 from empathy_lib.coe import ChainOfEmpathy, render
 from empathy_lib.config import DatasetConfig, TeacherConfig
@@ -13,7 +12,6 @@ from empathy_lib.empathy_qa.schema import Answer, Item
 from empathy_lib.empathy_qa.teacher import CACHE, Pair, TeacherCache, annotate_with_teacher, check_reply, estimate, pairs_of
 from empathy_lib.errors import UserError
 
-KEY = "sk-secret-key-of-the-test"
 POST = "最近总是失眠，我很焦虑，怕期末考试考砸了，爸妈对我期望很高。该怎么办？"
 ANSWER = "听起来你这阵子过得很辛苦。睡前一小时可以放下手机，写三件已经复习好的内容，慢慢把心安下来。"
 CHAIN = ChainOfEmpathy(
@@ -33,14 +31,9 @@ PAIR = Pair(POST, ANSWER)
 
 
 @pytest.fixture
-def server(monkeypatch):
-    with TeacherServer() as made:
-        threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        monkeypatch.setenv("OPENAI_BASE_URL", made.url)
-        monkeypatch.setenv("OPENAI_API_KEY", KEY)
-        made.script = lambda n, request: GOOD
-        yield made
-        made.shutdown()
+def server(server):
+    server.script = lambda n, request: GOOD
+    return server
 
 
 @pytest.fixture
