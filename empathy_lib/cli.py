@@ -179,7 +179,7 @@ def judge(
 ) -> None:
     """Compare systems in pairs by a language model, each pair in both orders; posts and replies are de-identified and sent to it."""
     from empathy_lib import judge as judging
-    from empathy_lib.artefacts import cache_dir, write_json
+    from empathy_lib.artefacts import cache_dir, file_digest, write_json
     from empathy_lib.human_eval.ratings import read_ratings
 
     fields = parse_assignments(assignments or [])
@@ -192,8 +192,9 @@ def judge(
         _print_estimate(judging.estimate(duels, endpoint, cache))
         return
     found = judging.judge(duels, endpoint, cache, people, seed=seed)
+    found["judge"]["completions"] = file_digest(Path(completions).expanduser())  # tells verdicts on other completions apart
     write_json(target, found)
-    print(", ".join(f"{key} {value}" for key, value in found["judge"].items()))
+    print(", ".join(f"{key} {value}" for key, value in found["judge"].items() if key != "completions"))
     for system, rate in sorted(found["win_rate"][judging.OVERALL].items(), key=lambda entry: -entry[1]["value"]):
         print(f"{system:16}wins {rate['value']:6.1%} of {rate['n']} comparisons overall, ties as a half")
     if people is not None:

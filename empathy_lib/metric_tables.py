@@ -35,17 +35,20 @@ def _cell(value: float, low: float, high: float) -> str:
     return f"{value:.{digits}f}{interval}"
 
 
-def wide_table(table: pd.DataFrame, metrics: Sequence[str], index: str | Sequence[str] = "system") -> pd.DataFrame:
-    """A long table for reading: a row per system, a column per metric, "value [low, high]" or "not available".
-
-    ``index`` may name further columns, such as ``["system", "segment"]``.
-    """
-    keys = [index] if isinstance(index, str) else list(index)
+def wide_table(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """A long table for reading: a row per system, a column per metric, "value [low, high]" or "not available"."""
     cells = table[table["metric"].isin(metrics)].copy()
     cells["cell"] = [_cell(row.value, row.low, row.high) for row in cells.itertuples()]
-    order = table[keys].drop_duplicates()
-    rows = pd.Index(order[keys[0]]) if len(keys) == 1 else pd.MultiIndex.from_frame(order)
-    return cells.pivot(index=keys if len(keys) > 1 else keys[0], columns="metric", values="cell").reindex(index=rows, columns=list(metrics))
+    wide = cells.pivot(index="system", columns="metric", values="cell").reindex(index=table["system"].unique(), columns=list(metrics))
+    return wide.fillna("not available")
+
+
+def wide_breakdown(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One metric of :func:`breakdown` for reading: a row per group with its size ``n``, a column per system."""
+    part = table[table["metric"] == metric]
+    cells = wide_table(part.assign(system=part["group"], metric=part["system"]), list(part["system"].unique()))
+    cells.insert(0, "n", part.groupby("group")["n"].max().astype(str))
+    return cells.rename_axis(index="group", columns=None)
 
 
 def headline_entry(table: pd.DataFrame, system: str, metric: str) -> dict[str, object]:
@@ -62,25 +65,27 @@ def headline_entry(table: pd.DataFrame, system: str, metric: str) -> dict[str, o
 
 
 def topic_groups(items: Sequence[Item], at_least: int = 5) -> pd.Series:
-    """Topic of each item by id; topics with fewer than ``at_least`` items, and items without one, are :data:`OTHER_TOPICS`."""
+    """Topic of each item by id, the largest first; topics with fewer than ``at_least`` items, and items without one, come last
+    as :data:`OTHER_TOPICS`."""
     counts = Counter(item.topic for item in items)
-    return pd.Series({item.id: item.topic if item.topic and counts[item.topic] >= at_least else OTHER_TOPICS for item in items}, dtype=str)
+    topics = {item.id: item.topic if item.topic and counts[item.topic] >= at_least else OTHER_TOPICS for item in items}
+    return pd.Series(dict(sorted(topics.items(), key=lambda entry: (entry[1] == OTHER_TOPICS, -counts[entry[1]], entry[1]))), dtype=str)
 
 
 def length_groups(items: Sequence[Item]) -> pd.Series:
-    """Short, middle or long post of each item by id: the thirds of these posts by number of characters, with their bounds."""
-    lengths = pd.Series({item.id: visible_length(item.question) for item in items}, dtype=float)
+    """Short, middle or long post of each item by id, the shortest first: the thirds of these posts by number of characters."""
+    lengths = pd.Series({item.id: visible_length(item.question) for item in items}, dtype=float).sort_values(kind="stable")
     low, high = np.quantile(lengths, [1 / 3, 2 / 3])
     names = [f"short, up to {low:.0f}", f"middle, up to {high:.0f}", f"long, above {high:.0f}"]
     return pd.Series(np.select([lengths <= low, lengths <= high], names[:2], names[2]), index=lengths.index)
 
 
 def breakdown(frames: Mapping[str, pd.DataFrame], groups: pd.Series, metrics: Sequence[str], *, resamples: int, seed: int) -> pd.DataFrame:
-    """Scores of each system within groups of questions, groups in order of size (by name where equal).
+    """Scores of each system within groups of questions.
 
     Args:
         frames: scores of ``metrics.per_example`` by system.
-        groups: id of a question to its group.
+        groups: id of a question to its group; groups keep the order in which they first appear.
         metrics: of ``metrics.PER_EXAMPLE``; a corpus score of four answers would say nothing.
 
     Returns:
@@ -91,9 +96,8 @@ def breakdown(frames: Mapping[str, pd.DataFrame], groups: pd.Series, metrics: Se
     """
     if wrong := [name for name in metrics if name not in PER_EXAMPLE]:
         raise UserError(f"metric '{wrong[0]}' has no value per example; use one of {', '.join(PER_EXAMPLE)}")
-    sizes = groups.value_counts()
     rows = []
-    for group in sorted(sizes.index, key=lambda name: (name == OTHER_TOPICS, -sizes[name], name)):
+    for group in groups.unique():
         for system, frame in frames.items():
             part = frame.loc[frame.index.intersection(groups.index[groups == group])]
             for name in metrics:
@@ -112,8 +116,9 @@ def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def latex(table: pd.DataFrame, text: str, label: str) -> str:
-    """A booktabs table; names, cells and caption are escaped. Chinese names need xeCJK or ctex."""
-    return table.to_latex(escape=True, caption=text.translate(_LATEX), label=f"tab:{label}", position="htbp")
+    """A booktabs table, as wide as the text (needs graphicx); names, cells and caption are escaped. Chinese names need xeCJK or ctex."""
+    body = table.to_latex(index=False, escape=True, caption=text.translate(_LATEX), label=f"tab:{label}", position="htbp")
+    return body.replace(r"\begin{tabular}", r"\resizebox{\textwidth}{!}{\begin{tabular}").replace(r"\end{tabular}", r"\end{tabular}}")
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str, text: str) -> None:
@@ -128,4 +133,4 @@ def write_table(table: pd.DataFrame, folder: Path, name: str, text: str) -> None
     rows = [[safe(cell) for cell in row] for row in flat.itertuples(index=False)]
     write_text(folder / f"{name}.csv", flat.assign(note=text).to_csv(index=False))
     write_text(folder / f"{name}.md", markdown(map(safe, flat.columns), rows) + f"\n\n{text}\n")
-    write_text(folder / f"{name}.tex", latex(table, text, name))
+    write_text(folder / f"{name}.tex", latex(flat, text, name))
