@@ -247,6 +247,17 @@ def summarise(table: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, An
     return {"win_rate": rates, "pairs": pairs, "swap": swap}
 
 
+def win_rate_table(win_rate: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> pd.DataFrame:
+    """Win rates as a long table that ``metric_tables.wide_table`` takes: columns ``system, metric, value, low, high, n``."""
+    rows = [
+        {"system": system, "metric": aspect, "value": rate["value"], "n": rate["n"]}
+        | dict(zip(("low", "high"), rate["interval"] or (math.nan, math.nan), strict=True))
+        for aspect, rates in win_rate.items()
+        for system, rate in rates.items()
+    ]
+    return pd.DataFrame(rows, columns=["system", "metric", "value", "low", "high", "n"])
+
+
 def agreement(win_rate: Mapping[str, Mapping[str, Mapping[str, Any]]], ratings: pd.DataFrame) -> dict[str, Any]:
     """How far the judge orders the systems as the raters do.
 

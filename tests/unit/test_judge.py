@@ -11,6 +11,7 @@ from empathy_lib.coe import ChainOfEmpathy, render
 from empathy_lib.config import TeacherConfig
 from empathy_lib.errors import UserError
 from empathy_lib.human_eval.ratings import COLUMNS, DIMENSIONS
+from empathy_lib.metric_tables import wide_table
 
 QUESTIONS = {f"q{n}": f"第{n}个帖子，我很焦虑，怎么办？" for n in range(4)}
 REPLIES = {item: {"good": f"我懂你的难处，好，{item}。", "fair": "慢慢来。", "poor": "差。"} for item in QUESTIONS}
@@ -49,6 +50,8 @@ def test_a_fair_judge_is_believed(server, config, tmp_path):
         assert rates["good"]["n"] == 8 and found["swap"][aspect] == {"survived": 1.0, "first_chosen": 0.5}
     assert {"aspect": "overall", "a": "fair", "b": "good", "a_wins": 0, "ties": 0, "b_wins": 4} in found["pairs"]
     assert found["judge"] == {"model": "m", "temperature": 0, "posts": 4, "comparisons": 12, "without_verdict": 0}
+    wide = wide_table(j.win_rate_table(found["win_rate"]), ["overall", "Fluency"])
+    assert wide.loc["good"].tolist() == ["1.000 [1.000, 1.000]"] * 2 and wide.index.tolist() == ["fair", "good", "poor"]
     assert found["agreement"] is None and json.loads(json.dumps(found, allow_nan=False)) == found
     assert len(server.requests) == 2 * 12
     pairs = [asked(request) for request in server.requests]
