@@ -2,7 +2,7 @@
 
 Knows: local folders and hub ids in the hub's layout, pooling, centring. Does not know: what is compared. Why not torchmetrics' or
 bert-score's BERTScore: with a Gemma base the first gives NaN and the second cannot tokenise (tried: 1.9.0 and 0.3.13), and both encode
-every reference anew for every system.
+every reference anew for every system. On a BERT, which has the special tokens they expect, ours equals torchmetrics' to four digits.
 """
 
 from __future__ import annotations

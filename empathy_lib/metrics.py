@@ -301,7 +301,14 @@ def compare(
         metrics: of :data:`PER_EXAMPLE`, and of :data:`SUMMED` where ``systems`` is given. Distinct and self-BLEU are not sums over
             answers and are not tested.
         systems, segment: the examples behind the frames, and what their n-grams are made of.
+
+    Raises:
+        UserError: a corpus score is asked for without ``systems``, or one that is no sum over answers.
     """
+    if wrong := [name for name in metrics if name not in PER_EXAMPLE and not (systems and name in SUMMED)]:
+        raise UserError(
+            f"metric '{wrong[0]}' cannot be tested; give systems for {', '.join(SUMMED)}, or use one of {', '.join(PER_EXAMPLE)}"
+        )
     parts = {name: _parts_by_id(systems[name], segment) for pair in pairs for name in pair} if systems else {}
     rows = []
     for first, second in pairs:

@@ -226,6 +226,9 @@ def test_corpus_scores_are_compared_too_and_corrected_together():
     scores = {name: m.score_system(examples, SETTINGS) for name, examples in systems.items()}
     for name in m.SUMMED:
         assert table.loc[name, "difference"] == pytest.approx(scores["grpo"][name].value - scores["sft"][name].value), name
+    for without, name in ((None, "bleu_4"), (systems, "distinct_2")):
+        with pytest.raises(UserError, match=f"'{name}' cannot be tested"):
+            m.compare(frames, [("grpo", "sft")], [name], seed=1, systems=without)
     assert (table["n"] == 8).all() and (table["p"] < 0.02).all() and (table["p_holm"] >= table["p"]).all()
 
 
