@@ -92,8 +92,7 @@ def dataset(
     overrides |= {key: value for key, value in (("dataset.data", data), ("dataset.format", layout)) if value}
     loaded = load_profile(profile, overrides)
     if dry_run:
-        for key, value in build.teacher_estimate(build.to_annotate(loaded.dataset, loaded.seed), loaded.dataset).items():
-            print(f"{key:14}{'not known, no price is set' if value is None else f'{value:>14,.2f}' if key == 'cost' else f'{value:>11,}'}")
+        _print_estimate(build.teacher_estimate(build.to_annotate(loaded.dataset, loaded.seed), loaded.dataset))
         return
     folder, reused = build.build_folder(loaded, out)
     report = read_json(folder / "report.json")
@@ -135,6 +134,9 @@ def score(
     out: Annotated[str, typer.Option(metavar="FILE", help="JSON to write: {metric: {value, interval, n, …}}.")],
     segment: Annotated[str, typer.Option(help="What n-grams are made of: word (jieba) or char.")] = "word",
     bootstrap: Annotated[int, typer.Option(min=10, help="Resamples for the 95 % intervals.")] = 1000,
+    encoder: Annotated[
+        str | None, typer.Option(metavar="DIR|ID", help="Model for BERTScore and embedding cosine: a folder or hub id; off by default.")
+    ] = None,
 ) -> None:
     """Score any system's completions with the metrics of notebook 05."""
     from empathy_lib.artefacts import write_json
@@ -143,14 +145,20 @@ def score(
 
     if segment not in ("word", "char"):
         raise UserError(f"--segment {segment}: use word or char")
-    lines = read_lines(Path(completions).expanduser())
-    scores, note = score_lines(lines, Settings(segment=segment, bootstrap=bootstrap))
-    write_json(_writable(out), scores)
+    lines, target = read_lines(Path(completions).expanduser()), _writable(out)
+    settings = Settings(segment=segment, bootstrap=bootstrap)
+    if encoder is not None:
+        from empathy_lib.encoder import load_encoder
+
+        model = load_encoder(encoder)
+        settings = Settings(segment=segment, bootstrap=bootstrap, embed=model.embed, tokens=model.tokens)
+    scores, note = score_lines(lines, settings)
+    write_json(target, scores)
     print(f"{len(lines)} completions, {note}; n-grams of {'words' if segment == 'word' else 'characters'}")
     for name, entry in scores.items():
         if entry["value"] is not None:
             low, high = entry["interval"] or (None, None)
-            print(f"{name:16}{entry['value']:9.3f}" + ("" if low is None else f"  [{low:.3f}, {high:.3f}]") + f"  n={entry['n']}")
+            print(f"{name:18}{entry['value']:9.3f}" + ("" if low is None else f"  [{low:.3f}, {high:.3f}]") + f"  n={entry['n']}")
     print(f"not available: {', '.join(name for name, entry in scores.items() if entry['value'] is None) or 'none'}")
 
 
@@ -203,6 +211,50 @@ def unblind(
     letters = read_label_studio(path) if path.suffix == ".json" else read_ratings(path, blind=True)
     write_ratings(name_systems(letters, Path(key).expanduser()), target)
     print(f"{len(letters)} ranks of {letters['rater'].nunique()} raters in {target}")
+
+
+@app.command()
+def judge(
+    completions: Annotated[str, typer.Argument(metavar="COMPLETIONS", help="JSONL of {id, system, completion, question?}.")],
+    model: Annotated[str, typer.Option(metavar="NAME", help="Name the endpoint (OPENAI_BASE_URL, OPENAI_API_KEY) knows the judge by.")],
+    out: Annotated[str, typer.Option(metavar="FILE", help="JSON to write: {win_rate, pairs, swap, agreement, …}.")],
+    posts: Annotated[str | None, typer.Option(metavar="FILE", help="JSONL of {id, question} for lines without a question.")] = None,
+    ratings: Annotated[str | None, typer.Option(metavar="CSV", help="Human ratings to say how far the judge agrees with.")] = None,
+    questions: Annotated[int, typer.Option(min=1, help="Most posts to judge, drawn with the seed.")] = 30,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only estimate the calls, tokens and cost; nothing is sent.")] = False,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="As of dataset.teacher, e.g. concurrency=8, input_price=2; repeatable."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw of posts and of the intervals.")] = 20250918,
+) -> None:
+    """Compare systems in pairs by a language model, each pair in both orders; posts and replies are de-identified and sent to it."""
+    from empathy_lib import judge as judging
+    from empathy_lib.artefacts import cache_dir, file_digest, write_json
+    from empathy_lib.human_eval.ratings import read_ratings
+
+    fields = parse_assignments(assignments or [])
+    fields = {f"dataset.teacher.{key}": value for key, value in {"temperature": 0, **fields, "model": model}.items()}
+    endpoint, target, cache = load_profile("smoke", fields).dataset.teacher, _writable(out), cache_dir() / "judge"
+    people = read_ratings(Path(ratings).expanduser()) if ratings else None
+    read = judging.read_replies(Path(completions).expanduser(), Path(posts).expanduser() if posts else None)
+    duels = judging.duels(*read, most=questions, seed=seed)
+    if dry_run:
+        _print_estimate(judging.estimate(duels, endpoint, cache))
+        return
+    found = judging.judge(duels, endpoint, cache, people, seed=seed)
+    found["judge"]["completions"] = file_digest(Path(completions).expanduser())  # tells verdicts on other completions apart
+    write_json(target, found)
+    print(", ".join(f"{key} {value}" for key, value in found["judge"].items() if key != "completions"))
+    for system, rate in sorted(found["win_rate"][judging.OVERALL].items(), key=lambda entry: -entry[1]["value"]):
+        print(f"{system:16}wins {rate['value']:6.1%} of {rate['n']} comparisons overall, ties as a half")
+    if people is not None:
+        print(f"the order of systems against that of raters ({found['agreement']['raters']}): {found['agreement'][judging.OVERALL]}")
+
+
+def _print_estimate(estimate: dict[str, float | None]) -> None:
+    for key, value in estimate.items():
+        print(f"{key:14}{'not known, no price is set' if value is None else f'{value:>14,.2f}' if key == 'cost' else f'{value:>11,}'}")
 
 
 @app.command()

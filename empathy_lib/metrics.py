@@ -1,39 +1,39 @@
 """Automatic metrics: what each one is, and the scores of a system with their intervals.
 
-Knows: the registry of metrics, per-example and corpus scores, tables of several systems. Does not know: where completions come
-from (``systems``), how intervals and tests are computed (``statistics``), how a chain is marked (``coe_accuracy``).
+Knows: the registry of metrics, per-example and corpus scores, the long table of several systems. Does not know: where completions come
+from (``systems``), how a score is computed (``overlap``, ``quality``, ``coe_accuracy``, ``grounding``), how intervals and tests are
+(``statistics``), how a table is read or written (``metric_tables``).
 
-Texts are scored by the **answer only** (``coe.answer_of``): the chain is no part of what the references hold. Only ``well_formed``
-and the CoE accuracies look at the chain. A score that cannot be had (no reference, no gold, no encoder, a system that is not asked
-for a chain) is NaN and shown as "not available", never 0.
+Texts are scored by the **answer only** (``coe.answer_of``): the chain is no part of what the references hold. Only ``well_formed``,
+the CoE accuracies and CoE grounding look at the chain. A score that cannot be had (no reference, no gold, no encoder, a system that is
+not asked for a chain) is NaN and shown as "not available", never 0.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from rouge_score.rouge_scorer import RougeScorer
-from sacrebleu.metrics import BLEU
 
 from empathy_lib import __version__, coe
 from empathy_lib.artefacts import generator
 from empathy_lib.coe_accuracy import Marker, default_marker
 from empathy_lib.copying import copy_rate
+from empathy_lib.empathy_qa.cleaning import visible_length
 from empathy_lib.empathy_qa.schema import Gold, Item
 from empathy_lib.errors import UserError
-from empathy_lib.segment import Segmenter
-from empathy_lib.statistics import NOT_AVAILABLE, Score, bootstrap_mean, bootstrap_sums, holm, jackknife, paired_permutation, wilson_share
+from empathy_lib.grounding import grounding
+from empathy_lib.overlap import ROUGE_KINDS, Embed, Tokens, bert_scores, corpus_parts, cosines, rouge
+from empathy_lib.quality import SELF_BLEU_TEXTS, distinct, loops, refuses, repetition, self_bleu
+from empathy_lib.segment import Unit
+from empathy_lib.statistics import Score, bootstrap_mean, bootstrap_sums, holm, paired_permutation, paired_sums, wilson_share
 
-Embed = Callable[[list[str]], np.ndarray]
 Reward = Callable[[list[str], list[str]], np.ndarray]
-Unit = Literal["word", "char"]
 OURS = "empathy_lib"
 
 
@@ -49,6 +49,7 @@ class Metric:
     aggregation: Literal["mean", "share", "corpus"]
     library: str
     needs_gold: bool = False
+    segmented: bool = False  # its value depends on whether words or characters are counted
 
     @property
     def version(self) -> str:
@@ -56,34 +57,55 @@ class Metric:
         return __version__ if self.library == OURS else importlib.metadata.version(self.library)
 
 
-def _rouge(kind: str) -> list[Metric]:
-    title = f"ROUGE-{kind.removeprefix('rouge_').upper()} F1"
-    best = Metric(kind, f"{title}, best reference", "higher", "0 to 1", "F1", "mean", "rouge-score")
-    return [best, Metric(f"{kind}_mean", f"{title}, mean of references", "higher", "0 to 1", "F1", "mean", "rouge-score")]
+def _per_reference(name: str, title: str, range_: str, unit: str, library: str, *, segmented: bool = False) -> list[Metric]:
+    """A score against each reference is given twice: the best reference's, and the mean over references."""
+    best = Metric(name, f"{title}, best reference", "higher", range_, unit, "mean", library, segmented=segmented)
+    return [best, replace(best, name=f"{name}_mean", title=f"{title}, mean of references")]
 
 
-ROUGE_KINDS = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}  # our names, the library's
+def _bleu(order: int) -> Metric:
+    return Metric(f"bleu_{order}", f"BLEU-{order}, all references", "higher", "0 to 100", "BLEU", "corpus", "sacrebleu", segmented=True)
+
+
+def _distinct(n: int) -> Metric:
+    return Metric(f"distinct_{n}", f"Distinct-{n}", "human", "0 to 1", "share", "corpus", OURS, segmented=True)
+
+
+def _accuracy(name: str, title: str) -> Metric:
+    return Metric(name, title, "higher", "0 to 1", "share", "share", OURS, needs_gold=True)
+
+
+_ROUGE_TITLES = {kind: f"ROUGE-{kind.removeprefix('rouge_').upper()} F1" for kind in ROUGE_KINDS}
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in [
-        *(metric for kind in ROUGE_KINDS for metric in _rouge(kind)),
-        Metric("bleu_4", "BLEU-4, all references", "higher", "0 to 100", "BLEU", "corpus", "sacrebleu"),
-        Metric("distinct_1", "Distinct-1", "human", "0 to 1", "share", "corpus", OURS),
-        Metric("distinct_2", "Distinct-2", "human", "0 to 1", "share", "corpus", OURS),
-        Metric("embedding", "Embedding cosine, best reference", "higher", "-1 to 1", "cosine", "mean", "numpy"),
-        Metric("embedding_mean", "Embedding cosine, mean of references", "higher", "-1 to 1", "cosine", "mean", "numpy"),
+        *(m for kind, title in _ROUGE_TITLES.items() for m in _per_reference(kind, title, "0 to 1", "F1", "rouge-score", segmented=True)),
+        *map(_bleu, (1, 2, 3, 4)),
+        Metric("sacrebleu_zh", "sacreBLEU zh (characters), all references", "higher", "0 to 100", "BLEU", "corpus", "sacrebleu"),
+        Metric("chrf", "chrF, best reference of each answer", "higher", "0 to 100", "chrF", "corpus", "sacrebleu"),
+        *map(_distinct, (1, 2, 3)),
+        Metric("self_bleu", f"Self-BLEU of {SELF_BLEU_TEXTS} answers at most", "human", "0 to 100", "BLEU", "corpus", "sacrebleu"),
+        *_per_reference("embedding", "Embedding cosine", "-1 to 1", "cosine", "numpy"),
+        *_per_reference("bert_score", "BERTScore F1", "-1 to 1", "F1", OURS),
         Metric("r_answer", "r_answer, as GRPO is paid", "human", "-1 to 1", "reward", "mean", OURS),
         Metric("cosine", "Reward model's cosine of post and answer", "human", "-1 to 1", "cosine", "mean", OURS),
         Metric("copy_rate", "Copy rate (8-grams of the post)", "human", "0 to 1", "share", "mean", OURS),
-        Metric("length", "Length in characters", "human", "0 up", "characters", "mean", OURS),
+        Metric("length", "Reading length in characters", "human", "0 up", "characters", "mean", OURS),
+        Metric("repetition", "Repeated 4-grams within an answer", "lower", "0 to 1", "share", "mean", OURS, segmented=True),
+        Metric("loops", "Answers that loop", "lower", "0 to 1", "share", "share", OURS),
+        Metric("refusal", "Answers that refuse", "lower", "0 to 1", "share", "share", OURS),
         Metric("well_formed", "Well-formed CoE", "higher", "0 to 1", "share", "share", OURS),
-        Metric("L1", "L1 names the gold emotion, at most two in all", "higher", "0 to 1", "share", "share", OURS, needs_gold=True),
-        Metric("L1_any", "L1 names the gold emotion among any number", "higher", "0 to 1", "share", "share", OURS, needs_gold=True),
-        Metric("L2", "L2 names the gold cause", "higher", "0 to 1", "share", "share", OURS, needs_gold=True),
-        Metric("L3", "L3 names the gold intent and no other", "higher", "0 to 1", "share", "share", OURS, needs_gold=True),
+        Metric("grounding_emotion", "Emotions of L1 that the post names", "higher", "0 to 1", "share", "mean", OURS),
+        Metric("grounding_cause", "L2 speaks of the post", "higher", "0 to 1", "share", "share", OURS),
+        _accuracy("L1", "L1 names the gold emotion, at most two in all"),
+        _accuracy("L1_any", "L1 names the gold emotion among any number"),
+        _accuracy("L2", "L2 names the gold cause"),
+        _accuracy("L3", "L3 names the gold intent and no other"),
     ]
 }
 PER_EXAMPLE = tuple(name for name, metric in METRICS.items() if metric.aggregation != "corpus")
+SUMMED = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "sacrebleu_zh", "chrf")
+SEGMENTED = tuple(name for name, metric in METRICS.items() if metric.segmented)
 
 
 @dataclass(frozen=True)
@@ -107,13 +129,14 @@ class Example:
 class Settings:
     """How scores are computed; the same for all systems of a table.
 
-    Without ``embed`` (embedding score), ``reward`` (``r_answer``) or ``cosine`` theirs are not available.
+    Without ``embed`` (embedding cosine), ``tokens`` (BERTScore), ``reward`` (``r_answer``) or ``cosine`` theirs are not available.
     """
 
     segment: Unit = "word"
     bootstrap: int = 1000
     seed: int = 20250918
     embed: Embed | None = None
+    tokens: Tokens | None = None
     reward: Reward | None = None
     cosine: Reward | None = None
     marker: Marker | None = None
@@ -130,7 +153,8 @@ def registry_table(*, versions: bool = True) -> pd.DataFrame:
             "unit": metric.unit,
             "aggregation": metric.aggregation,
         }
-        row |= {"needs gold": "yes" if metric.needs_gold else "no", "computed by": metric.library}
+        row |= {"tokens": "word or char" if metric.segmented else "", "needs gold": "yes" if metric.needs_gold else "no"}
+        row["computed by"] = metric.library
         rows.append(row | ({"version": metric.version} if versions else {}))
     return pd.DataFrame(rows).set_index("metric")
 
@@ -173,66 +197,6 @@ def reference_note(examples: Sequence[Example]) -> str:
     return f"{min(counts)} to {max(counts)} references a question, {np.mean(counts):.1f} on average"
 
 
-def rouge(answer: str, references: Sequence[str], segment: Unit = "word") -> dict[str, list[float]]:
-    """F1 of ROUGE-1, -2 and -L against each reference, tokens by :class:`Segmenter`; empty lists without references."""
-    scorer = RougeScorer(list(ROUGE_KINDS.values()), tokenizer=Segmenter(segment))
-    scores = [scorer.score(reference, answer) for reference in references]
-    return {name: [score[kind].fmeasure for score in scores] for name, kind in ROUGE_KINDS.items()}
-
-
-def _bleu(segment: Unit) -> BLEU:
-    # words are cut by us and joined by spaces; single characters are what sacrebleu's "zh" makes of Chinese
-    return BLEU(tokenize="none" if segment == "word" else "zh", lowercase=True, force=True)
-
-
-def bleu_parts(examples: Sequence[Example], segment: Unit = "word") -> np.ndarray:
-    """Counts whose sum gives corpus BLEU-4: shape (n, 10) = 4 matches, 4 totals, answer length, closest reference length."""
-    bleu, segmenter = _bleu(segment), Segmenter("word", punctuation=True)
-    prepare = (lambda text: " ".join(segmenter.tokenize(text))) if segment == "word" else (lambda text: text)
-    rows = []
-    for example in examples:
-        if example.references:
-            score = bleu.corpus_score([prepare(example.answer)], [[prepare(reference)] for reference in example.references])
-            rows.append([*score.counts, *score.totals, score.sys_len, score.ref_len])
-    return np.array(rows, dtype=float).reshape(-1, 10)
-
-
-def bleu_of_parts(sums: np.ndarray) -> np.ndarray:
-    """Corpus BLEU-4 (0 to 100) of summed :func:`bleu_parts`, shape (m, 10) to (m,)."""
-    compute = lambda row: BLEU.compute_bleu(row[:4], row[4:8], int(row[8]), int(row[9])).score  # noqa: E731
-    return np.array([compute([int(count) for count in row]) for row in sums])
-
-
-def distinct(answers: Sequence[str], n: int, segment: Unit = "word") -> Score:
-    """Share of different n-grams among all n-grams of all answers, with a jackknife interval over answers.
-
-    It falls as a corpus grows, so compare systems on the same questions and read it beside ``length``. A bootstrap would repeat
-    answers and so be too low by construction, often beneath the value itself; leaving one answer out changes the size by 1/n only.
-    """
-    segmenter = Segmenter(segment)
-    tokens = [segmenter.tokenize(answer) for answer in answers]
-    grams = [Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1)) for words in tokens]
-    holders = Counter(gram for counter in grams for gram in counter)
-    total, different = sum(map(Counter.total, grams)), len(holders)
-    if total == 0:
-        return NOT_AVAILABLE
-    alone = [sum(holders[gram] == 1 for gram in counter) for counter in grams]
-    pairs = [(different - own, total - counter.total()) for own, counter in zip(alone, grams, strict=True)]
-    left_out = np.array([kept / size for kept, size in pairs if size > 0])
-    score = jackknife(different / total, left_out)
-    return Score(score.value, max(score.low, 0.0), min(score.high, 1.0), len(answers))
-
-
-def _cosines(examples: Sequence[Example], embed: Embed) -> list[list[float]]:
-    """Cosine of each answer to each of its references; 0 for an empty answer. Each text is embedded once."""
-    texts = sorted({text for example in examples for text in (example.answer, *example.references) if text})
-    vectors = np.asarray(embed(texts), dtype=float) if texts else np.zeros((0, 1))
-    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    place = {text: row for row, text in enumerate(texts)}
-    unit = lambda text: vectors[place[text]] if text else np.zeros(vectors.shape[1])  # noqa: E731
-    return [[float(unit(example.answer) @ unit(reference)) for reference in example.references] for example in examples]
-
-
 def _best_and_mean(name: str, values: Sequence[float]) -> dict[str, float]:
     return {name: max(values), f"{name}_mean": float(np.mean(values))} if values else {name: math.nan, f"{name}_mean": math.nan}
 
@@ -240,40 +204,53 @@ def _best_and_mean(name: str, values: Sequence[float]) -> dict[str, float]:
 def per_example(examples: Sequence[Example], settings: Settings) -> pd.DataFrame:
     """Scores of each example: index the example's id, columns :data:`PER_EXAMPLE`, NaN where not available."""
     marker = settings.marker or default_marker()
-    cosines = _cosines(examples, settings.embed) if settings.embed else [[] for _ in examples]
     posts, answers = [example.question for example in examples], [example.answer for example in examples]
+    references = [example.references for example in examples]
+    none: list[list[float]] = [[] for _ in examples]
+    against = {
+        "embedding": cosines(answers, references, settings.embed) if settings.embed else none,
+        "bert_score": bert_scores(answers, references, settings.tokens) if settings.tokens else none,
+    }
     judged = {
         name: list(judge(posts, answers)) if judge and examples else [math.nan] * len(examples)
         for name, judge in (("r_answer", settings.reward), ("cosine", settings.cosine))
     }
     rows = []
-    for place, (example, cosine) in enumerate(zip(examples, cosines, strict=True)):
+    for place, (example, post, answer) in enumerate(zip(examples, posts, answers, strict=True)):
         row: dict[str, float] = {}
-        for kind, values in rouge(example.answer, example.references, settings.segment).items():
+        for kind, values in (rouge(answer, example.references, settings.segment) | {n: v[place] for n, v in against.items()}).items():
             row |= _best_and_mean(kind, values)
-        row |= _best_and_mean("embedding", cosine)
         row |= {name: float(values[place]) for name, values in judged.items()}
-        row["copy_rate"] = copy_rate(example.answer, example.question) if example.question else math.nan
-        row["length"] = float(sum(not char.isspace() for char in example.answer))
+        row["copy_rate"] = copy_rate(answer, post) if post else math.nan
+        row["length"] = float(visible_length(answer))
+        row["repetition"] = repetition(answer, settings.segment)
+        row |= {"loops": float(loops(answer)), "refusal": float(refuses(answer))}
         row["well_formed"] = float(coe.is_well_formed(example.completion)) if example.coe_expected else math.nan
+        row |= grounding(example.completion, post if example.coe_expected else "")
         row |= marker.mark(example.completion, example.gold if example.coe_expected else None)
         rows.append(row)
     return pd.DataFrame(rows, columns=list(PER_EXAMPLE), index=pd.Index([e.id for e in examples], name="id"), dtype=float)
 
 
-def score_system(examples: Sequence[Example], settings: Settings, frame: pd.DataFrame | None = None) -> dict[str, Score]:
-    """All metrics of one system; pass ``frame`` of :func:`per_example` to save computing it again."""
+def score_system(
+    examples: Sequence[Example], settings: Settings, frame: pd.DataFrame | None = None, names: Sequence[str] = tuple(METRICS)
+) -> dict[str, Score]:
+    """The metrics ``names`` of one system; pass ``frame`` of :func:`per_example` to save computing it again."""
     frame = per_example(examples, settings) if frame is None else frame
+    answers = [example.answer for example in examples]
+    parts = corpus_parts(answers, [example.references for example in examples], settings.segment)
     scores: dict[str, Score] = {}
-    for name, metric in METRICS.items():
+    for name in names:
         # drawn by metric, not by system: systems on the same questions share their resamples
         rng = generator(settings.seed, f"bootstrap {name}")
-        if name == "bleu_4":
-            parts = bleu_parts(examples, settings.segment)
-            scores[name] = bootstrap_sums(parts, bleu_of_parts, resamples=settings.bootstrap, rng=rng)
-        elif metric.aggregation == "corpus":
-            scores[name] = distinct([example.answer for example in examples], int(name[-1]), settings.segment)
-        elif metric.aggregation == "share":
+        if name in SUMMED:
+            counts, statistic = parts[name]
+            scores[name] = bootstrap_sums(counts[~np.isnan(counts[:, 0])], statistic, resamples=settings.bootstrap, rng=rng)
+        elif name == "self_bleu":
+            scores[name] = self_bleu([answers[place] for place in rng.permutation(len(answers))[:SELF_BLEU_TEXTS]])
+        elif METRICS[name].aggregation == "corpus":
+            scores[name] = distinct(answers, int(name[-1]), settings.segment)
+        elif METRICS[name].aggregation == "share":
             scores[name] = wilson_share(frame[name])
         else:
             scores[name] = bootstrap_mean(frame[name], resamples=settings.bootstrap, rng=rng)
@@ -291,49 +268,64 @@ def score_table(
     return pd.DataFrame(rows, columns=["system", "metric", "value", "low", "high", "n"])
 
 
-def _cell(value: float, low: float, high: float) -> str:
-    if math.isnan(value):
-        return "not available"
-    digits = 3 if abs(value) < 10 else 1
-    interval = "" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{value:.{digits}f}{interval}"
+def by_segment(systems: Mapping[str, Sequence[Example]], settings: Settings, table: pd.DataFrame) -> pd.DataFrame:
+    """The metrics whose value depends on the unit, in words and in characters: columns ``segment, system, metric, value, low, high, n``.
 
-
-def wide_table(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """:func:`score_table` for reading: a row per system, a column per metric, "value [low, high]" or "not available"."""
-    cells = table[table["metric"].isin(metrics)].copy()
-    cells["cell"] = [_cell(row.value, row.low, row.high) for row in cells.itertuples()]
-    return cells.pivot(index="system", columns="metric", values="cell").reindex(index=table["system"].unique(), columns=list(metrics))
+    Those of the unit of ``settings`` are taken from ``table``, the :func:`score_table` of these systems.
+    """
+    other: Unit = "char" if settings.segment == "word" else "word"
+    lean = replace(settings, segment=other, embed=None, tokens=None, reward=None, cosine=None)  # none of them counts words
+    rows = []
+    for system, examples in systems.items():
+        scores = score_system(examples, lean, names=SEGMENTED)
+        rows += [{"segment": other, "system": system, "metric": name, **vars(score)} for name, score in scores.items()]
+    known = table[table["metric"].isin(SEGMENTED)].assign(segment=settings.segment)
+    return pd.concat([known, pd.DataFrame(rows)])[["segment", *table.columns]].reset_index(drop=True)
 
 
 def compare(
-    frames: Mapping[str, pd.DataFrame], pairs: Sequence[tuple[str, str]], metrics: Sequence[str], *, seed: int, resamples: int = 9999
+    frames: Mapping[str, pd.DataFrame],
+    pairs: Sequence[tuple[str, str]],
+    metrics: Sequence[str],
+    *,
+    seed: int,
+    resamples: int = 9999,
+    systems: Mapping[str, Sequence[Example]] | None = None,
+    segment: Unit = "word",
 ) -> pd.DataFrame:
     """Paired permutation tests of ``first - second`` on the questions both answered, Holm-corrected over the whole table.
 
-    Only for metrics with a value per example (:data:`PER_EXAMPLE`); BLEU and Distinct have none.
+    Args:
+        frames: scores of :func:`per_example` by system.
+        pairs: which systems are compared.
+        metrics: of :data:`PER_EXAMPLE`, and of :data:`SUMMED` where ``systems`` is given. Distinct and self-BLEU are not sums over
+            answers and are not tested.
+        systems, segment: the examples behind the frames, and what their n-grams are made of.
+
+    Raises:
+        UserError: a corpus score is asked for without ``systems``, or one that is no sum over answers.
     """
+    if wrong := [name for name in metrics if name not in PER_EXAMPLE and not (systems and name in SUMMED)]:
+        raise UserError(
+            f"metric '{wrong[0]}' cannot be tested; give systems for {', '.join(SUMMED)}, or use one of {', '.join(PER_EXAMPLE)}"
+        )
+    parts = {name: _parts_by_id(systems[name], segment) for pair in pairs for name in pair} if systems else {}
     rows = []
     for first, second in pairs:
         both = frames[first].index.intersection(frames[second].index)
         for name in metrics:
             rng = generator(seed, f"permutation {first} {second} {name}")
-            test = paired_permutation(frames[first].loc[both, name], frames[second].loc[both, name], rng=rng, resamples=resamples)
+            if name in SUMMED:
+                statistic = parts[first][name][1]
+                a, b = (parts[system][name][0].loc[both].to_numpy() for system in (first, second))
+                test = paired_sums(a, b, statistic, rng=rng, resamples=resamples)
+            else:
+                test = paired_permutation(frames[first].loc[both, name], frames[second].loc[both, name], rng=rng, resamples=resamples)
             rows.append({"pair": f"{first} - {second}", "metric": name, **vars(test)})
     table = pd.DataFrame(rows, columns=["pair", "metric", "difference", "low", "high", "p", "n"])
     return table.assign(p_holm=holm(table["p"]))
 
 
-def headline_entry(table: pd.DataFrame, system: str, metric: str) -> dict[str, object]:
-    """One figure as ``headline.json`` keeps it: ``{value, interval, n, unit}``; None where not available.
-
-    Raises:
-        UserError: the table has no such system or metric.
-    """
-    found = table[(table["system"] == system) & (table["metric"] == metric)]
-    if found.empty:
-        raise UserError(f"no score of system '{system}', metric '{metric}'; the table has {', '.join(table['system'].unique())}")
-    row = found.iloc[0]
-    number = lambda value: None if math.isnan(value) else float(value)  # noqa: E731
-    interval = None if math.isnan(row["low"]) else [float(row["low"]), float(row["high"])]
-    return {"value": number(row["value"]), "interval": interval, "n": int(row["n"]), "unit": METRICS[metric].unit}
+def _parts_by_id(examples: Sequence[Example], segment: Unit) -> dict[str, tuple[pd.DataFrame, Callable[[np.ndarray], np.ndarray]]]:
+    parts = corpus_parts([example.answer for example in examples], [example.references for example in examples], segment)
+    return {name: (pd.DataFrame(counts, index=[e.id for e in examples]), statistic) for name, (counts, statistic) in parts.items()}

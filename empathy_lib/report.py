@@ -11,16 +11,17 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-from empathy_lib.artefacts import NOTEBOOKS, ROOT, read_json, write_json
+from empathy_lib.artefacts import NOTEBOOKS, ROOT, read_json, write_json, write_text
 from empathy_lib.config import load_profile
 from empathy_lib.empathy_qa.card import write_card
 from empathy_lib.errors import UserError
+from empathy_lib.metric_tables import markdown
 from empathy_lib.plots.style import SYSTEM_LABELS
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -87,12 +88,6 @@ def _cell(headline: Headline, key: str, show: Callable[[float], str]) -> str:
     return show(entry["value"]) + spread
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = list(head)
-    lines = [head, ["---"] * len(head), *map(list, rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def results_table(headline: Headline) -> str:
     """The README's three tables as Markdown: systems, reward model, cost of each notebook.
 
@@ -112,9 +107,9 @@ def results_table(headline: Headline) -> str:
     return "\n\n".join(
         [
             _NOTE,
-            _table(["System", *(title for title, _, _ in _COLUMNS)], systems),
-            _table(["Reward model and GRPO", "Value", "n"], reward),
-            _table(["Notebook", "Minutes", "Peak memory, GiB"], [*cost, ["**all six**", total, ""]]),
+            markdown(["System", *(title for title, _, _ in _COLUMNS)], systems),
+            markdown(["Reward model and GRPO", "Value", "n"], reward),
+            markdown(["Notebook", "Minutes", "Peak memory, GiB"], [*cost, ["**all six**", total, ""]]),
         ]
     )
 
@@ -129,7 +124,7 @@ def update_readme(readme: Path, headline: Headline) -> None:
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise UserError(f"{readme}: needs the lines {BEGIN} and {END}, once each and in this order; add them where the table belongs")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    _write_text(readme, f"{before}{BEGIN}\n{results_table(headline)}\n{END}{after}")
+    write_text(readme, f"{before}{BEGIN}\n{results_table(headline)}\n{END}{after}")
 
 
 def scrub(value: Any, replacements: dict[str, str]) -> Any:
@@ -180,7 +175,7 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
         clean.metadata.papermill.update(
             input_path=f"notebooks/{name}.ipynb", output_path=f"notebooks/executed/{parameters['profile']}/{name}.ipynb"
         )
-        _write_text(target / f"{name}.ipynb", nbformat.writes(clean) + "\n")
+        write_text(target / f"{name}.ipynb", nbformat.writes(clean) + "\n")
     for old in figures.glob("0[1-6]_*.p[nd][gf]"):
         old.unlink()
     for figure in sorted((run_dir / "figures").glob("*.p[nd][gf]")):  # each figure as PNG and as PDF
@@ -189,7 +184,7 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
     profile = load_profile(parameters["profile"], parameters["overrides"])
     write_card(root / "data", statistics, profile.dataset, profile.seed, files={"train": "sample.jsonl"})
     sample = (run_dir / "01_dataset" / "test.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:SAMPLE_ITEMS]
-    _write_text(root / "data" / "sample.jsonl", "".join(sample))
+    write_text(root / "data" / "sample.jsonl", "".join(sample))
     return [target, figures, root / "data", root / "README.md"]
 
 
@@ -205,9 +200,3 @@ def _executed(path: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
     if record.get("parameters") != parameters:
         raise UserError(f"{path}: was executed with other parameters; {remedy}")
     return notebook
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

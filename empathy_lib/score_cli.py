@@ -5,6 +5,7 @@ Knows: the fields of a line, and what is wrong with one. Does not know: how anyt
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from empathy_lib import coe
 from empathy_lib.coe import ChainOfEmpathy
 from empathy_lib.empathy_qa.schema import Gold, iter_jsonl
 from empathy_lib.errors import UserError
-from empathy_lib.metrics import METRICS, Example, Settings, reference_note, score_system
-from empathy_lib.statistics import as_entry
+from empathy_lib.metric_tables import headline_entry
+from empathy_lib.metrics import METRICS, Example, Settings, by_segment, reference_note, score_table
 
 
 class Line(BaseModel):
@@ -52,6 +53,7 @@ def read_lines(path: Path) -> list[Line]:
 def score_lines(lines: list[Line], settings: Settings) -> tuple[dict[str, dict[str, Any]], str]:
     """``{metric: {value, interval, n, unit, direction, range, aggregation, library, version}}``, and a sentence on the references.
 
+    A metric that depends on the unit has ``segment`` too, the unit of its value, and ``by_segment``: its value in words and in characters.
     A chain is looked for where a line's ``coe`` asks for one, or, where no line says anything of it, if any completion holds a tag of one.
     """
     tagged = any(f"<{tag}>" in line.completion for line in lines for tag in coe.TAGS)
@@ -67,8 +69,13 @@ def score_lines(lines: list[Line], settings: Settings) -> tuple[dict[str, dict[s
         )
         for line in lines
     ]
-    result = {}
-    for name, score in score_system(examples, settings).items():
-        says_of_metric = {field: getattr(METRICS[name], field) for field in ("direction", "range", "aggregation", "library", "version")}
-        result[name] = as_entry(score, METRICS[name].unit) | says_of_metric
+    systems = {"": examples}
+    table, result = score_table(systems, settings), {}
+    for name, metric in METRICS.items():
+        says_of_metric = {field: getattr(metric, field) for field in ("direction", "range", "aggregation", "library", "version")}
+        result[name] = headline_entry(table, "", name) | says_of_metric
+    for row in by_segment(systems, settings, table).itertuples():
+        entry = result[row.metric]
+        entry["segment"] = settings.segment
+        entry.setdefault("by_segment", {})[row.segment] = None if math.isnan(row.value) else row.value
     return result, reference_note(examples)

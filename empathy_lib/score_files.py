@@ -1,4 +1,4 @@
-"""What notebook 05 leaves behind: completions of all systems, scores per example, the table with intervals.
+"""What notebook 05 leaves behind: completions of all systems, scores per example, the tables with intervals.
 
 Knows: the files of ``05_metrics``. Does not know: how anything is scored (``metrics``).
 """
@@ -13,9 +13,9 @@ import pandas as pd
 
 from empathy_lib.empathy_qa.schema import Item
 from empathy_lib.errors import UserError
-from empathy_lib.metrics import Example, Settings, per_example, score_table
+from empathy_lib.metrics import Example, Settings, by_segment, per_example, score_table
 
-COMPLETIONS, EXAMPLES, SCORES = "completions.jsonl", "per_example.csv", "scores.csv"
+COMPLETIONS, EXAMPLES, SCORES, BY_SEGMENT = "completions.jsonl", "per_example.csv", "scores.csv", "scores_by_segment.csv"
 
 
 def write_completions(path: Path, items: Sequence[Item], completions: Mapping[str, Sequence[str]]) -> None:
@@ -27,10 +27,13 @@ def write_completions(path: Path, items: Sequence[Item], completions: Mapping[st
 
 
 def write_scores(folder: Path, systems: Mapping[str, Sequence[Example]], settings: Settings) -> None:
-    """Score all systems and write ``per_example.csv`` (system, id, a column per metric) and ``scores.csv`` (long table)."""
+    """Score all systems: ``per_example.csv`` (system, id, a column per metric), ``scores.csv`` (long table) and
+    ``scores_by_segment.csv`` (the same in words and in characters, for the metrics that depend on it)."""
     frames = {name: per_example(examples, settings) for name, examples in systems.items()}
     pd.concat(frames, names=["system"]).to_csv(Path(folder) / EXAMPLES)
-    score_table(systems, settings, frames).to_csv(Path(folder) / SCORES, index=False)
+    table = score_table(systems, settings, frames)
+    table.to_csv(Path(folder) / SCORES, index=False)
+    by_segment(systems, settings, table).to_csv(Path(folder) / BY_SEGMENT, index=False)
 
 
 def read_scores(folder: Path) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:

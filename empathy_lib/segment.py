@@ -16,6 +16,8 @@ import jieba
 
 jieba.setLogLevel(logging.WARNING)
 
+Unit = Literal["word", "char"]
+
 # a Latin word or number stays whole; every other letter, a Chinese character above all, is a token
 _CHARACTER = re.compile(r"[a-z0-9]+|[^\W_]")
 _CHARACTER_OR_MARK = re.compile(r"[a-z0-9]+|\S")
@@ -29,7 +31,7 @@ class Segmenter:
     ``rouge_score``'s own tokenizer keeps ``[a-z0-9]`` only, so it scores every Chinese text 0 without a word of warning.
     """
 
-    unit: Literal["word", "char"] = "word"
+    unit: Unit = "word"
     punctuation: bool = False
 
     def tokenize(self, text: str) -> list[str]:
@@ -38,7 +40,7 @@ class Segmenter:
 
 
 @lru_cache(maxsize=16384)  # a reference is cut once, not once per system and ROUGE variant
-def _cut(text: str, unit: str, punctuation: bool) -> tuple[str, ...]:
+def _cut(text: str, unit: Unit, punctuation: bool) -> tuple[str, ...]:
     if unit == "char":
         return tuple((_CHARACTER_OR_MARK if punctuation else _CHARACTER).findall(text))
     words = [word.strip() for word in jieba.lcut(text)]

@@ -11,13 +11,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from empathy_lib.artefacts import Run, digest, generator
 from empathy_lib.base_models import base_request, generate, load_policy, prepare_base
 from empathy_lib.empathy_qa.build import load_splits
 from empathy_lib.empathy_qa.schema import Item
+from empathy_lib.encoder import Encoder
 from empathy_lib.errors import UserError
 from empathy_lib.prompts import base_prompt, coe_prompt, few_shot_prompt, plain_prompt, training_texts
 from empathy_lib.retrieval import Bm25Retriever
@@ -136,37 +134,8 @@ def complete_all(run: Run, items: list[Item]) -> dict[str, list[str]]:
     return {system: complete(run, system, items) for system in SYSTEMS}
 
 
-def base_embedder(run: Run) -> Callable[[list[str]], np.ndarray]:
-    """The untrained base as a text encoder (mean-pooled last layer, centred, unit length): an embedding score that the
-    reward model has no part in.
-
-    A decoder's raw embeddings all point one way; the mean over the training references is taken off first.
-    """
+def base_encoder(run: Run) -> Encoder:
+    """The untrained base as a text encoder, centred on training references: similarity scores that the reward model has no part in."""
     model, tokenizer = load_policy(base_folder(run))
-    tokenizer.padding_side = "right"
-
-    @torch.inference_mode()
-    def pooled(texts: list[str]) -> np.ndarray:
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # texts of a batch alike in length: little padding
-        rows: list[np.ndarray] = []
-        for start in range(0, len(texts), 32):
-            chosen = [texts[i] or "。" for i in order[start : start + 32]]
-            batch = tokenizer(chosen, return_tensors="pt", padding=True, truncation=True, max_length=256)
-            batch = {k: v.to(model.device) for k, v in batch.items() if k != "token_type_ids"}
-            hidden = model.base_model(**batch).last_hidden_state.float()
-            mask = batch["attention_mask"][..., None].float()
-            rows.append(((hidden * mask).sum(1) / mask.sum(1)).cpu().numpy())
-        return np.concatenate(rows)[np.argsort(order)]
-
     train = load_splits(run.stage("01_dataset"))["train"]
-    centre = pooled([item.references[0] for item in train[:128]]).mean(axis=0)
-
-    known: dict[str, np.ndarray] = {}  # all systems are scored against the same references
-
-    def embed(texts: list[str]) -> np.ndarray:
-        new = [text for text in dict.fromkeys(texts) if text not in known]
-        known.update(zip(new, pooled(new) if new else [], strict=True))
-        vectors = np.stack([known[text] for text in texts]) - centre
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-9)
-
-    return embed
+    return Encoder(model.base_model, tokenizer, [item.references[0] for item in train[:128]])

@@ -229,6 +229,11 @@ def default_rules() -> RulesAnnotator:
     return RulesAnnotator(emotions=lexicon.emotions, biases=lexicon.biases, intents=lexicon.intents)
 
 
+def emotion_words() -> dict[str, tuple[str, ...]]:
+    """Emotion to all words that name it: the lexicon's and the everyday ones."""
+    return {emotion: (*words, *_EVERYDAY.get(emotion, ())) for emotion, words in load_lexicon().emotions.items()}
+
+
 def rules_accuracy(items: list[Item]) -> dict[str, float] | None:
     """Share of items whose gold ``emotion`` and ``intent`` the rules find; None where no item has gold labels (real data).
 

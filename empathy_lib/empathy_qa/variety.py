@@ -12,11 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from sacrebleu.metrics import BLEU
 
 from empathy_lib.empathy_qa.cleaning import visible_length
 from empathy_lib.empathy_qa.schema import Item
-from empathy_lib.metrics import distinct
+from empathy_lib.quality import distinct, self_bleu
 
 _SENTENCE = re.compile(r"[^。！？!?\n]+[。！？!?]*[”」』’]*")
 
@@ -35,18 +34,6 @@ def sentence_shares(items: Sequence[Item]) -> pd.Series:
     return pd.Series(dict(ranked), dtype=float) / len(items)
 
 
-def self_bleu(texts: Sequence[str]) -> float:
-    """Mean BLEU-4 (sacreBLEU, ``zh``: characters) of each text against all others as references, 0 to 100; high is monotonous.
-
-    Zhu et al. 2018 (Texygen, arXiv 1802.01886). Takes time quadratic in the number of texts: sample about a hundred. NaN below two texts.
-    """
-    if len(texts) < 2:
-        return float("nan")
-    metric = BLEU(tokenize="zh", effective_order=True)
-    scores = [metric.sentence_score(text, [*texts[:place], *texts[place + 1 :]]).score for place, text in enumerate(texts)]
-    return float(np.mean(scores))
-
-
 def variety(items: Sequence[Item], sample: int, rng: np.random.Generator) -> pd.DataFrame:
     """Posts and answers of a random sample of items, one answer each: rows ``question`` and ``answer``.
 
@@ -60,7 +47,7 @@ def variety(items: Sequence[Item], sample: int, rng: np.random.Generator) -> pd.
             "characters": float(np.mean([visible_length(text) for text in group])),
             "distinct_2": distinct(group, 2, "char").value,
             "distinct_3": distinct(group, 3, "char").value,
-            "self_bleu": self_bleu(group),
+            "self_bleu": self_bleu(group).value,
         }
         for name, group in texts.items()
     }

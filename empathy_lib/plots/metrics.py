@@ -1,6 +1,7 @@
-"""Figures of notebook 05: scores with intervals, reward beside copying, CoE accuracy with its chance level.
+"""Figures of notebook 05: scores with intervals, by topic and length, reward beside copying, CoE accuracy with its chance level.
 
-Knows: the long table of ``metrics.score_table`` (columns ``system, metric, value, low, high, n``). Does not know: completions.
+Knows: the long tables of ``metrics.score_table`` (columns ``system, metric, value, low, high, n``) and ``metric_tables.breakdown``. Does
+not know: completions.
 """
 
 from __future__ import annotations
@@ -62,6 +63,32 @@ def intervals(table: pd.DataFrame, metrics: Sequence[str], text: str) -> Figure:
         axes.tick_params(labelsize=9)
     grid[0, 0].set_yticks(range(len(systems)), [SYSTEM_LABELS[system] for system in systems])
     grid[0, 0].set_ylim(len(systems) - 0.5, -0.5)
+    return caption(figure, text)
+
+
+def breakdown(tables: Mapping[str, pd.DataFrame], metric: str, systems: Sequence[str], text: str) -> Figure:
+    """One metric within groups of posts: a panel per way of grouping, a row per group, a dot with its 95 % interval per system.
+
+    Args:
+        tables: title of a panel to the table of ``metric_tables.breakdown``; what is not available is left out.
+        metric: one of those in the tables.
+        systems: which to show, about three: more are hard to tell apart in a row.
+        text: the caption.
+    """
+    parts = {title: _scores(table, metric).loc[list(systems)].dropna(subset="value") for title, table in tables.items()}
+    groups = {title: list(part["group"].unique()) for title, part in parts.items()}
+    height = 0.3 * max(map(len, groups.values())) + 1.4
+    figure, grid = plt.subplots(1, len(parts), figsize=(5.6 * len(parts), height), squeeze=False, sharex=True)
+    for axes, (title, part) in zip(grid.flat, parts.items(), strict=True):
+        for place, system in enumerate(systems):
+            for _, row in part[part.index == system].iterrows():
+                y = groups[title].index(row["group"]) + 0.22 * (place - (len(systems) - 1) / 2)
+                _dot(axes, row, y, SYSTEM_COLOURS[system])
+        sizes = part.groupby("group")["n"].max()
+        axes.set_yticks(range(len(groups[title])), [f"{group} (n={sizes[group]})" for group in groups[title]], fontsize=9)
+        axes.set(title=title, ylim=(len(groups[title]) - 0.5, -0.5), xlabel=METRICS[metric].title)
+    handles = [plt.Line2D([], [], marker="o", color=SYSTEM_COLOURS[system], label=SYSTEM_LABELS[system]) for system in systems]
+    figure.legend(handles=handles, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(systems), frameon=False)
     return caption(figure, text)
 
 

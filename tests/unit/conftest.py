@@ -1,8 +1,11 @@
 """Fixtures that several test modules share: a tiny random model in the hub's layout, and a few items."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
+from teacher_server import KEY, TeacherServer
 from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
 
@@ -108,3 +111,14 @@ def psyqa_records():
         }
         for i in range(40)
     ]
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A running :class:`TeacherServer` to which the two environment variables point."""
+    with TeacherServer() as made:
+        threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        monkeypatch.setenv("OPENAI_BASE_URL", made.url)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        yield made
+        made.shutdown()

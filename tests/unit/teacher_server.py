@@ -1,4 +1,4 @@
-"""A scripted server of ``/v1/chat/completions`` on this machine: what the teacher's tests talk to.
+"""A scripted server of ``/v1/chat/completions`` on this machine: what the tests of the teacher and of the judge talk to.
 
 Knows: the protocol, how to answer badly, what it was asked. Does not know: the Chain of Empathy.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+KEY = "sk-secret-key-of-the-test"
 # A reply is the text of a message, or one of these: a status, a body as it is, a closed connection, half a body.
 Reply = str | dict[str, Any]
 QUICK = {"retry-after-ms": "5"}

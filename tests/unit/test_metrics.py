@@ -3,9 +3,8 @@ import math
 
 import numpy as np
 import pytest
-from rouge_score.rouge_scorer import RougeScorer
-from sacrebleu.metrics import BLEU
 
+from empathy_lib import metric_tables as tables
 from empathy_lib import metrics as m
 from empathy_lib.artefacts import generator
 from empathy_lib.coe import ChainOfEmpathy, render
@@ -15,7 +14,6 @@ from empathy_lib.empathy_qa.schema import Answer, Gold, Item
 from empathy_lib.empathy_qa.sources import read_source
 from empathy_lib.errors import UserError
 from empathy_lib.paper import PAPER_FIGURES, SOURCES, paper_table
-from empathy_lib.segment import Segmenter
 
 MARKER = Marker(
     emotions={"焦虑": ["焦虑", "不安"], "愤怒": ["愤怒", "生气"], "孤独": ["孤独"]},
@@ -42,65 +40,11 @@ def embed(texts: list[str]) -> np.ndarray:
     return np.array([[text.count("甲"), text.count("乙")] for text in texts], dtype=float)
 
 
-# --- n-gram metrics ---------------------------------------------------------------------------------------------------
-
-
-def test_rouge_by_hand_in_characters():
-    # answer 我很难过呢 (5), reference 我真的很难过 (6): shared 我很难过 = 4, as bigrams 很难 难过 = 2 of 4 and 5
-    scores = m.rouge("我很难过呢", ["我真的很难过"], "char")
-    assert scores["rouge_1"] == [pytest.approx(2 * 4 / 11)]
-    assert scores["rouge_2"] == [pytest.approx(2 * 2 / 9)]
-    assert scores["rouge_l"] == [pytest.approx(2 * 4 / 11)]
-
-
-def test_our_tokenizer_sees_chinese_and_the_default_does_not():
-    text = "我很难过"
-    assert RougeScorer(["rouge1"]).score(text, text)["rouge1"].fmeasure == 0.0
-    for unit in ("word", "char"):
-        assert m.rouge(text, [text], unit)["rouge_1"] == [1.0]
-
-
 def test_best_and_mean_over_references():
-    row = m.per_example(
-        [example(completion="甲甲", references=["甲甲", "乙乙"])], m.Settings(segment="char", marker=MARKER, embed=embed)
-    ).loc["a"]
-    assert (row["rouge_1"], row["rouge_1_mean"]) == (1.0, 0.5)
-    assert (row["embedding"], row["embedding_mean"]) == (1.0, 0.5)
-
-
-@pytest.mark.parametrize("unit", ["word", "char"])
-def test_bleu_parts_sum_to_sacrebleus_corpus_score(unit):
-    examples = [
-        example("a", "先休息一下，再和领导谈谈吧。", ["先休息一下，再和领导谈谈。", "抱抱你。"]),
-        example("b", "抱抱你，今晚先好好睡一觉。", ["抱抱你，先好好睡一觉吧。"]),
-    ]
-    cut = Segmenter("word", punctuation=True)
-    prepare = (lambda text: " ".join(cut.tokenize(text))) if unit == "word" else (lambda text: text)
-    streams = [[prepare(e.references[k]) if k < len(e.references) else None for e in examples] for k in range(2)]
-    expected = BLEU(tokenize="none" if unit == "word" else "zh").corpus_score([prepare(e.answer) for e in examples], streams).score
-    assert m.bleu_of_parts(m.bleu_parts(examples, unit).sum(axis=0, keepdims=True))[0] == pytest.approx(expected)
-    assert expected > 10
-
-
-def test_distinct_by_hand_and_its_interval_holds_the_value():
-    score = m.distinct(["甲乙甲", "甲丙"], 1, "char")
-    assert score.value == pytest.approx(3 / 5)
-    assert m.distinct(["甲乙甲", "甲丙"], 2, "char").value == 1.0  # 甲乙 乙甲 甲丙
-    rng = generator(1, "text")
-    texts = ["".join(rng.choice(list("甲乙丙丁戊己庚辛"), 12)) for _ in range(30)]
-    score = m.distinct(texts, 2, "char")
-    assert score.low <= score.value <= score.high and 0 < score.high - score.low < 0.2
-    assert math.isnan(m.distinct(["", ""], 1).value)
-
-
-def test_distinct_interval_covers_the_expected_value_of_such_corpora():
-    rng = generator(2, "zipf")
-    vocabulary = [chr(0x4E00 + k) for k in range(400)]
-    weights = 1 / np.arange(1, 401)
-    draw = lambda: ["".join(rng.choice(vocabulary, 20, p=weights / weights.sum())) for _ in range(25)]  # noqa: E731
-    scores = [m.distinct(draw(), 1, "char") for _ in range(150)]
-    expected = np.mean([score.value for score in scores])
-    assert np.mean([score.low <= expected <= score.high for score in scores]) >= 0.88
+    settings = m.Settings(segment="char", marker=MARKER, embed=embed, tokens=lambda texts: [embed(list(text)) for text in texts])
+    row = m.per_example([example(completion="甲甲", references=["甲甲", "乙乙"])], settings).loc["a"]
+    for name in ("rouge_1", "embedding", "bert_score"):
+        assert (row[name], row[f"{name}_mean"]) == (1.0, 0.5)
 
 
 # --- the answer is what is scored ------------------------------------------------------------------------------------
@@ -123,10 +67,11 @@ def test_what_cannot_be_had_is_missing_and_not_zero():
     assert frame.loc["plain", ["well_formed", "L1", "L2", "L3"]].isna().all()
     assert frame.loc["no gold", ["L1", "L2", "L3"]].isna().all() and frame.loc["no gold", "well_formed"] == 1.0
     assert frame.loc["no reference", ["rouge_1", "rouge_l_mean"]].isna().all()
-    assert frame[["embedding", "r_answer"]].isna().all(axis=None)
+    assert frame[["embedding", "bert_score", "r_answer"]].isna().all(axis=None)
+    assert frame.loc["plain", ["grounding_emotion", "grounding_cause"]].isna().all()
     table = m.score_table({"sft_no_coe": [example("plain", "抱抱你。", coe_expected=False)]}, SETTINGS)
-    assert m.wide_table(table, ["L1"]).loc["sft_no_coe", "L1"] == "not available"
-    assert m.headline_entry(table, "sft_no_coe", "L1") == {"value": None, "interval": None, "n": 0, "unit": "share"}
+    assert tables.wide_table(table, ["L1"]).loc["sft_no_coe", "L1"] == "not available"
+    assert tables.headline_entry(table, "sft_no_coe", "L1") == {"value": None, "interval": None, "n": 0, "unit": "share"}
 
 
 def test_reward_sees_question_and_answer():
@@ -142,9 +87,11 @@ def test_reward_sees_question_and_answer():
 
 
 def test_an_empty_completion_scores_zero_everywhere():
-    row = m.per_example([example(completion="")], m.Settings(marker=MARKER, embed=embed)).loc["a"]
+    settings = m.Settings(marker=MARKER, embed=embed, tokens=lambda texts: [embed(list(text)).reshape(-1, 2) for text in texts])
+    row = m.per_example([example(completion="")], settings).loc["a"]
     assert (row.drop(["r_answer", "cosine"]) == 0).all()
-    assert m.bleu_of_parts(m.bleu_parts([example(completion="")]))[0] == 0.0
+    scores = m.score_system([example(completion="")], settings)
+    assert all(scores[name].value == 0.0 for name in m.SUMMED)
 
 
 # --- CoE accuracy -----------------------------------------------------------------------------------------------------
@@ -231,25 +178,29 @@ def test_reference_note_warns_of_single_references():
 def test_every_registered_metric_is_scored_and_a_perfect_system_wins():
     good = [example(f"q{k}", chain(answer="先休息一下，再和领导谈谈。")) for k in range(5)]
     bad = [example(f"q{k}", "加班太多了怎么办" * 2) for k in range(5)]
-    settings = m.Settings(bootstrap=50, marker=MARKER, embed=lambda texts: np.eye(len(texts)), reward=lambda q, a: np.ones(len(q)))
+    vectors = lambda texts: list(np.eye(len(texts))[:, None])  # noqa: E731
+    settings = m.Settings(
+        bootstrap=50, marker=MARKER, embed=lambda texts: np.eye(len(texts)), tokens=vectors, reward=lambda q, a: np.ones(len(q))
+    )
     table = m.score_table({"grpo": good, "base": bad}, settings)
     assert table.groupby("system")["metric"].apply(list).map(lambda names: names == list(m.METRICS)).all()
     values = table.pivot(index="metric", columns="system", values="value")
-    for name in ("rouge_1", "rouge_l_mean", "bleu_4", "embedding", "well_formed", "L1", "L2", "L3"):
+    better = "rouge_1 rouge_l_mean bleu_1 bleu_4 chrf sacrebleu_zh embedding bert_score well_formed L1 L2 L3"
+    for name in better.split():
         assert values.loc[name, "grpo"] > values.loc[name, "base"], name
     assert values.loc["rouge_1", "grpo"] == 1.0 and values.loc["bleu_4", "grpo"] == pytest.approx(100)
     assert values.loc["copy_rate", "base"] == pytest.approx(2 / 9) and values.loc["copy_rate", "grpo"] == 0.0
-    json.dumps(m.headline_entry(table, "grpo", "bleu_4"), allow_nan=False)
-    assert m.headline_entry(table, "grpo", "bleu_4")["unit"] == "BLEU"
+    json.dumps(tables.headline_entry(table, "grpo", "bleu_4"), allow_nan=False)
+    assert tables.headline_entry(table, "grpo", "bleu_4")["unit"] == "BLEU"
     with pytest.raises(UserError, match="no score of system 'gpt'"):
-        m.headline_entry(table, "gpt", "bleu_4")
+        tables.headline_entry(table, "gpt", "bleu_4")
 
 
 def test_scores_are_the_same_again_and_frames_may_be_passed_in():
     examples = [example(f"q{k}", answer) for k, answer in enumerate(["抱抱你。", "和领导谈谈。", "先休息一下"])]
     first = m.score_system(examples, SETTINGS)
-    assert m.wide_table(m.score_table({"sft": examples}, SETTINGS), ["rouge_1"]).equals(
-        m.wide_table(m.score_table({"sft": examples}, SETTINGS, {"sft": m.per_example(examples, SETTINGS)}), ["rouge_1"])
+    assert tables.wide_table(m.score_table({"sft": examples}, SETTINGS), ["rouge_1"]).equals(
+        tables.wide_table(m.score_table({"sft": examples}, SETTINGS, {"sft": m.per_example(examples, SETTINGS)}), ["rouge_1"])
     )
     assert first["rouge_1"] == m.score_system(examples, SETTINGS)["rouge_1"]
 
@@ -265,8 +216,38 @@ def test_compare_pairs_by_id_and_corrects_over_the_table():
     assert table.loc["copy_rate", "p_holm"] == 1.0
 
 
+def test_corpus_scores_are_compared_too_and_corrected_together():
+    good = [example(f"q{k}", "先休息一下，再和领导谈谈。") for k in range(8)]
+    bad = [example(f"q{k}", "先歇一歇，和领导说说。") for k in range(8)]
+    systems = {"grpo": [*good, example("alone", "好", references=())], "sft": [*reversed(bad), example("alone", "好", references=())]}
+    frames = {name: m.per_example(examples, SETTINGS) for name, examples in systems.items()}
+    names = ["rouge_1", *m.SUMMED]
+    table = m.compare(frames, [("grpo", "sft")], names, seed=1, resamples=999, systems=systems).set_index("metric")
+    scores = {name: m.score_system(examples, SETTINGS) for name, examples in systems.items()}
+    for name in m.SUMMED:
+        assert table.loc[name, "difference"] == pytest.approx(scores["grpo"][name].value - scores["sft"][name].value), name
+    for without, name in ((None, "bleu_4"), (systems, "distinct_2")):
+        with pytest.raises(UserError, match=f"'{name}' cannot be tested"):
+            m.compare(frames, [("grpo", "sft")], [name], seed=1, systems=without)
+    assert (table["n"] == 8).all() and (table["p"] < 0.02).all() and (table["p_holm"] >= table["p"]).all()
+
+
+def test_both_segmentations_stand_side_by_side():
+    systems = {"sft": [example(f"q{k}", answer) for k, answer in enumerate(["抱抱你。", "先休息，再和领导谈谈。", "歇一歇"])]}
+    table = m.score_table(systems, SETTINGS)
+    both = m.by_segment(systems, SETTINGS, table).set_index(["segment", "metric"])
+    assert set(both.index) == {(unit, name) for unit in ("word", "char") for name in m.SEGMENTED}
+    characters = m.score_system(systems["sft"], m.Settings(segment="char", bootstrap=100, marker=MARKER))
+    for name in m.SEGMENTED:
+        assert both.loc[("char", name), "value"] == characters[name].value
+        assert both.loc[("word", name), "value"] == table.set_index("metric").loc[name, "value"]
+    assert both.loc[("char", "rouge_1"), "value"] != both.loc[("word", "rouge_1"), "value"]
+    assert both.loc[("char", "bleu_4"), "value"] == pytest.approx(characters["sacrebleu_zh"].value)
+
+
 def test_registry_names_a_version_for_every_metric():
     assert m.registry_table()["version"].str.len().gt(0).all()
+    assert set(m.SUMMED) | {"self_bleu", "distinct_1", "distinct_2", "distinct_3"} == set(m.METRICS) - set(m.PER_EXAMPLE)
     assert "version" not in m.registry_table(versions=False)
     assert list(m.registry_table().index) == list(m.METRICS) and set(m.PER_EXAMPLE) < set(m.METRICS)
 

@@ -40,6 +40,17 @@ def test_intervals_draws_each_value_and_says_what_is_missing():
         plots.intervals(data, ["rouge9"], "x")
 
 
+def test_breakdown_draws_each_group_and_leaves_out_what_is_missing():
+    by_topic = pd.concat([table({("sft", "rouge_l"): 0.2, ("grpo", "rouge_l"): math.nan}).assign(group="职场")])
+    by_topic = pd.concat([by_topic, table({("sft", "rouge_l"): 0.4, ("grpo", "rouge_l"): 0.3}).assign(group="家庭")])
+    by_length = table({("sft", "rouge_l"): 0.25, ("grpo", "rouge_l"): 0.35}).assign(group="short, up to 90")
+    figure = plots.breakdown({"by topic": by_topic, "by length": by_length}, "rouge_l", ["sft", "grpo"], "Synthetic, n=10")
+    dots = lambda axes: sorted(float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o")  # noqa: E731
+    assert dots(figure.axes[0]) == [0.2, 0.3, 0.4] and dots(figure.axes[1]) == [0.25, 0.35]
+    shown = texts(figure)
+    assert all(part in shown for part in ("职场 (n=10)", "short, up to 90 (n=10)", "Synthetic, n=10", SYSTEM_LABELS["grpo"], "by topic"))
+
+
 def test_reward_and_copying_leaves_out_systems_without_a_reward():
     data = table({("sft", "cosine"): 0.6, ("reference", "cosine"): 0.64, ("base", "cosine"): math.nan})
     data = pd.concat([data, table({(system, "copy_rate"): 0.03 for system in ("sft", "reference", "base")})])

@@ -1,11 +1,12 @@
 """The two commands for other people's outputs and ratings: right figures, clear errors."""
 
 import json
+import sys
 
 import pandas as pd
 import pytest
 
-from empathy_lib import coe
+from empathy_lib import cli, coe
 from empathy_lib.errors import UserError
 from empathy_lib.human_eval.ratings import COLUMNS, DIMENSIONS
 from empathy_lib.human_eval.summary import summarise
@@ -32,6 +33,32 @@ def test_a_reference_word_for_word_scores_full_marks(tmp_path, segment):
     assert scores["embedding"]["value"] is None and scores["L1"]["value"] is None
     assert scores["rouge_l"]["n"] == 1 and scores["rouge_l"]["direction"] == "higher" and scores["bleu_4"]["library"] == "sacrebleu"
     assert "2 to 2 references" in note
+
+
+def test_every_figure_says_what_it_is_and_both_segmentations_are_given(tmp_path):
+    scores, _ = score_lines(
+        read_lines(written(tmp_path, GOOD, {**GOOD, "id": "2", "completion": "慢慢来，先睡一觉。"})), Settings(bootstrap=10)
+    )
+    for name, entry in scores.items():
+        assert {"value", "interval", "n", "unit", "direction", "range", "aggregation", "library", "version"} <= set(entry), name
+        assert ("by_segment" in entry) == METRICS[name].segmented
+    rouge = scores["rouge_1"]
+    assert rouge["segment"] == "word" and rouge["by_segment"]["word"] == rouge["value"] != rouge["by_segment"]["char"]
+    json.dumps(scores, allow_nan=False)
+
+
+def test_an_encoder_gives_bert_score_and_is_off_by_default(tmp_path, hub_folder, monkeypatch, capsys):
+    out = tmp_path / "scores.json"
+    for more, known in (([], False), (["--encoder", str(hub_folder)], True)):
+        monkeypatch.setattr(
+            sys, "argv", ["empathy_lib", "score", str(written(tmp_path, GOOD)), "--out", str(out), "--bootstrap", "10", *more]
+        )
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        scores = json.loads(out.read_text(encoding="utf-8"))
+        assert not caught.value.code and ("bert_score " in capsys.readouterr().out) == known
+        assert (scores["bert_score"]["value"] is not None) == (scores["embedding"]["value"] is not None) == known
+    assert scores["bert_score"]["value"] == pytest.approx(1, abs=1e-3) and scores["embedding"]["value"] == pytest.approx(1, abs=1e-3)
 
 
 def test_without_a_post_nothing_is_said_of_copying_and_without_references_nothing_of_overlap(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from empathy_lib.artefacts import generator
-from empathy_lib.statistics import bootstrap_mean, bootstrap_sums, holm, jackknife, paired_permutation, wilson_share
+from empathy_lib.statistics import bootstrap_mean, bootstrap_sums, holm, jackknife, paired_permutation, paired_sums, wilson_share
 
 VALUES = st.lists(st.floats(0, 1), min_size=2, max_size=40)
 
@@ -111,3 +111,33 @@ def test_holm_never_lowers_a_p_value_and_keeps_their_order():
     corrected = holm(p)
     assert (corrected >= p).all() and (corrected <= 1).all()
     assert (np.diff(corrected[np.argsort(p)]) >= 0).all()
+
+
+def test_paired_sums_of_a_mean_agree_with_the_test_of_means():
+    rng = generator(8, "sums")
+    a, b = rng.normal(0.2, 1, 30), rng.normal(0, 1, 30)
+    mean = lambda sums: sums[:, 0] / 30  # noqa: E731
+    by_sums = paired_sums(a[:, None], b[:, None], mean, rng=generator(1, "p"), resamples=4999)
+    by_means = paired_permutation(a, b, rng=generator(1, "p"), resamples=4999)
+    assert by_sums.difference == pytest.approx(by_means.difference) and by_sums.p == pytest.approx(by_means.p, abs=0.03)
+    assert (by_sums.low, by_sums.high) == pytest.approx((by_means.low, by_means.high), abs=0.15)
+
+
+def test_paired_sums_of_few_pairs_and_missing_ones():
+    share = lambda sums: sums[:, 0] / sums[:, 1]  # noqa: E731
+    a, b = np.array([[4.0, 4]] * 6), np.array([[0.0, 4]] * 6)
+    test = paired_sums(a, b, share, rng=generator(1, "x"), resamples=9999)
+    assert test.difference == 1.0 and test.p == pytest.approx(2 / 2**6, abs=0.01)
+    a[0] = math.nan
+    assert paired_sums(a, b, share, rng=generator(1, "x")).n == 5
+    assert math.isnan(paired_sums(a[:2], b[:2], share, rng=generator(1, "x")).p) and paired_sums(a[:1], b[:1], share, rng=None).n == 0
+    with pytest.raises(ValueError, match="same questions"):
+        paired_sums(a, b[:2], share, rng=generator(1, "x"))
+
+
+def test_paired_sums_false_alarms_are_about_five_percent():
+    rng = generator(9, "null sums")
+    ratio = lambda sums: sums[:, 0] / sums[:, 1]  # noqa: E731
+    draw = lambda: np.column_stack([rng.poisson(3, 25), rng.poisson(9, 25) + 1]).astype(float)  # noqa: E731
+    p = [paired_sums(draw(), draw(), ratio, rng=rng, resamples=199).p for _ in range(200)]
+    assert 0.01 <= np.mean(np.array(p) <= 0.05) <= 0.10

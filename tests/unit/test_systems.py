@@ -72,10 +72,13 @@ def test_bm25_and_unknown_system(run):
         systems.complete(run, "sft", items)
 
 
-def test_embedder_gives_unit_vectors(run):
-    vectors = systems.base_embedder(run)(["你好", "再见", ""])
-    assert vectors.shape[0] == 3
+def test_the_base_is_a_centred_encoder(run):
+    encoder = systems.base_encoder(run)
+    vectors = encoder.embed(["你好", "再见", ""])
     assert ((vectors**2).sum(axis=1) ** 0.5).round(3).tolist() == [1, 1, 1]
+    train = systems.load_splits(run.stage("01_dataset"))["train"]
+    raw = encoder.embed([item.references[0] for item in train[:128]]) @ vectors[0]
+    assert raw.min() < 0 < raw.max(), "vectors that all point one way are no measure"
 
 
 def test_completion_files_are_json_lines(run):

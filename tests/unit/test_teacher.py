@@ -1,10 +1,9 @@
 import asyncio
 import json
-import threading
 
 import openai
 import pytest
-from teacher_server import HALF_A_BODY, HANG_UP, TeacherServer, body, completion, status
+from teacher_server import HALF_A_BODY, HANG_UP, KEY, body, completion, status
 
 from empathy_lib.coe import ChainOfEmpathy, render
 from empathy_lib.config import DatasetConfig, TeacherConfig
@@ -13,7 +12,6 @@ from empathy_lib.empathy_qa.schema import Answer, Item
 from empathy_lib.empathy_qa.teacher import CACHE, Pair, TeacherCache, annotate_with_teacher, check_reply, estimate, pairs_of
 from empathy_lib.errors import UserError
 
-KEY = "sk-secret-key-of-the-test"
 POST = "最近总是失眠，我很焦虑，怕期末考试考砸了，爸妈对我期望很高。该怎么办？"
 ANSWER = "听起来你这阵子过得很辛苦。睡前一小时可以放下手机，写三件已经复习好的内容，慢慢把心安下来。"
 CHAIN = ChainOfEmpathy(
@@ -33,14 +31,9 @@ PAIR = Pair(POST, ANSWER)
 
 
 @pytest.fixture
-def server(monkeypatch):
-    with TeacherServer() as made:
-        threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        monkeypatch.setenv("OPENAI_BASE_URL", made.url)
-        monkeypatch.setenv("OPENAI_API_KEY", KEY)
-        made.script = lambda n, request: GOOD
-        yield made
-        made.shutdown()
+def server(server):
+    server.script = lambda n, request: GOOD
+    return server
 
 
 @pytest.fixture
@@ -198,7 +191,7 @@ def test_a_killed_run_pays_for_nothing_twice(server, config, tmp_path):
 def test_a_cached_chain_is_checked_again(server, config, tmp_path, monkeypatch):
     annotate_with_teacher(items_of(ANSWER), config, tmp_path)
     monkeypatch.setattr("empathy_lib.empathy_qa.teacher.LAYER_CHARS", (60, 200))
-    assert TeacherCache(tmp_path).chain(PAIR.key(config), PAIR) is None
+    assert TeacherCache(tmp_path).result(PAIR.key(config), PAIR) is None
 
 
 def test_a_broken_cache_names_its_line(tmp_path):
@@ -221,7 +214,7 @@ def test_the_rate_limit_spaces_the_requests(server, config, tmp_path, monkeypatc
         waits.append(seconds)
         await real(0, *rest)
 
-    monkeypatch.setattr("empathy_lib.empathy_qa.teacher.asyncio.sleep", sleep)
+    monkeypatch.setattr("empathy_lib.endpoint.asyncio.sleep", sleep)
     one = config.model_copy(update={"concurrency": 1, "requests_per_minute": 6})
     annotate_with_teacher(items_of("一", "二", "三"), one, tmp_path)
     assert waits[0] == 0 and 0 < waits[1] <= 10 < waits[2] <= 20

@@ -1,0 +1,123 @@
+"""Scores against references: by hand, and as the reference libraries give them."""
+
+import numpy as np
+import pytest
+from nltk.translate.bleu_score import SmoothingFunction, corpus_bleu
+from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu.metrics import BLEU, CHRF
+
+from empathy_lib import overlap
+from empathy_lib.segment import Segmenter
+
+ANSWERS = ["先休息一下，再和领导谈谈吧。", "抱抱你，今晚先好好睡一觉。", "OK 慢慢来，你已经做得很好了！"]
+REFERENCES = [
+    ["先休息一下，再和领导谈谈。", "抱抱你，先别急。"],
+    ["抱抱你，先好好睡一觉吧。"],
+    ["慢慢来，你做得很好了。", "你已经做得很好。", "ok，别急。"],
+]
+# sacrebleu takes references in streams; an answer with fewer has None in the later ones
+STREAMS = [[group[k] if k < len(group) else None for group in REFERENCES] for k in range(3)]
+
+
+def summed(parts: np.ndarray) -> np.ndarray:
+    return parts.sum(axis=0, keepdims=True)
+
+
+def test_rouge_by_hand_in_characters():
+    # answer 我很难过呢 (5), reference 我真的很难过 (6): shared 我很难过 = 4, as bigrams 很难 难过 = 2 of 4 and 5
+    scores = overlap.rouge("我很难过呢", ["我真的很难过"], "char")
+    assert scores["rouge_1"] == [pytest.approx(2 * 4 / 11)]
+    assert scores["rouge_2"] == [pytest.approx(2 * 2 / 9)]
+    assert scores["rouge_l"] == [pytest.approx(2 * 4 / 11)]
+
+
+def test_our_tokenizer_sees_chinese_and_the_default_does_not():
+    text = "我很难过"
+    assert RougeScorer(["rouge1"]).score(text, text)["rouge1"].fmeasure == 0.0
+    for unit in ("word", "char"):
+        assert overlap.rouge(text, [text], unit)["rouge_1"] == [1.0]
+
+
+@pytest.mark.parametrize("unit", ["word", "char"])
+def test_rouge_is_the_librarys_on_texts_cut_by_us(unit):
+    class Spaces:
+        def tokenize(self, text):
+            return text.split()
+
+    cut = lambda text: " ".join(Segmenter(unit).tokenize(text))  # noqa: E731
+    library = RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=Spaces())
+    for answer, group in zip(ANSWERS, REFERENCES, strict=True):
+        ours = overlap.rouge(answer, group, unit)
+        for place, reference in enumerate(group):
+            theirs = library.score(cut(reference), cut(answer))
+            for name, kind in overlap.ROUGE_KINDS.items():
+                assert ours[name][place] == pytest.approx(theirs[kind].fmeasure)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize("unit", ["word", "char"])
+def test_bleu_parts_sum_to_sacrebleus_corpus_score(unit, order):
+    cut = Segmenter("word", punctuation=True)
+    prepare = (lambda text: text and " ".join(cut.tokenize(text))) if unit == "word" else (lambda text: text and text.lower())
+    bleu = BLEU(tokenize="none" if unit == "word" else "zh", max_ngram_order=order)
+    expected = bleu.corpus_score(list(map(prepare, ANSWERS)), [list(map(prepare, stream)) for stream in STREAMS]).score
+    parts = overlap.bleu_parts(ANSWERS, REFERENCES, unit)
+    assert overlap.bleu_of_parts(summed(parts), order)[0] == pytest.approx(expected)
+    tokens = lambda text: prepare(text).split() if unit == "word" else BLEU(tokenize="zh").tokenizer(prepare(text)).split()  # noqa: E731
+    theirs = corpus_bleu([[tokens(r) for r in group] for group in REFERENCES], [tokens(a) for a in ANSWERS], weights=[1 / order] * order)
+    assert expected == pytest.approx(100 * theirs) and expected > 10
+
+
+def test_bleu_of_few_matches_is_smoothed_as_sacrebleu_does():
+    answer, reference = "我们今晚一起吃饭", "我们明天散步"
+    expected = BLEU(tokenize="zh", force=True).corpus_score([answer], [[reference]]).score
+    assert overlap.bleu_of_parts(overlap.bleu_parts([answer], [[reference]], "char"))[0] == pytest.approx(expected)
+    assert expected > 0
+    by_nltk = corpus_bleu([[list(reference)]], [list(answer)], smoothing_function=SmoothingFunction().method3)
+    assert expected == pytest.approx(100 * by_nltk)
+
+
+def test_bleu_1_by_hand():
+    # 我很难过呢 against 我真的很难过: 4 of 5 characters match; brevity exp(1 - 6/5)
+    score = overlap.bleu_of_parts(overlap.bleu_parts(["我很难过呢"], [["我真的很难过"]], "char"), 1)[0]
+    assert score == pytest.approx(100 * 0.8 * np.exp(1 - 6 / 5))
+
+
+def test_chrf_is_sacrebleus_corpus_score_and_a_copy_has_100():
+    parts = overlap.chrf_parts(ANSWERS, REFERENCES)
+    assert overlap.chrf_of_parts(summed(parts))[0] == pytest.approx(CHRF().corpus_score(ANSWERS, STREAMS).score)
+    assert overlap.chrf_of_parts(overlap.chrf_parts(["抱抱你。"], [["好", "抱抱你。"]]))[0] == pytest.approx(100)
+
+
+def test_chrf_by_hand():
+    # 甲乙 against 甲丙: of the characters one of two matches both ways, of the bigrams none: precision = recall = (1/2 + 0) / 2
+    assert overlap.chrf_of_parts(overlap.chrf_parts(["甲乙"], [["甲丙"]]))[0] == pytest.approx(25)
+
+
+def test_an_answer_without_references_has_no_parts():
+    for parts in (overlap.bleu_parts(["好", "好"], [[], ["好"]]), overlap.chrf_parts(["好", "好"], [[], ["好"]])):
+        assert np.isnan(parts[0]).all() and not np.isnan(parts[1]).any()
+
+
+def test_greedy_match_by_hand():
+    answer, reference = np.array([[1, 0], [0, 1]]), np.array([[1, 0], [0.6, 0.8], [-1, 0]])
+    # answer to reference: 1 and 0.8; reference to answer: 1, 0.8 and 0
+    precision, recall = 0.9, 1.8 / 3
+    assert overlap.greedy_match(answer, reference) == pytest.approx(2 * precision * recall / (precision + recall))
+    assert overlap.greedy_match(answer, -answer) == 0.0, "no similarity at all"
+    assert overlap.greedy_match(answer, answer[:0]) == 0.0
+    assert overlap.greedy_match(reference, reference) == pytest.approx(1.0)
+
+
+def test_bert_scores_pair_each_answer_with_its_own_references():
+    letters = {"甲": [1, 0], "乙": [0, 1]}
+    seen = []
+
+    def tokens(texts):
+        seen.extend(texts)
+        return [np.array([letters[char] for char in text], dtype=float).reshape(-1, 2) for text in texts]
+
+    answers = ["甲", "乙", ""] * 20
+    scores = overlap.bert_scores(answers, [["甲", "甲乙"], [], ["甲"]] * 20, tokens)
+    assert scores == [[1.0, pytest.approx(2 / 3)], [], [0.0]] * 20
+    assert len(seen) == 2 * 4, "each text once in each of two batches"
