@@ -15,12 +15,12 @@ from pathlib import Path
 import pandas as pd
 from pydantic import BaseModel, Field
 
-from empathy_lib.artefacts import file_digest
+from empathy_lib.artefacts import RATINGS, file_digest
 from empathy_lib.empathy_qa.schema import iter_jsonl
 from empathy_lib.errors import UserError
 from empathy_lib.human_eval.design import KEY_FILE, STUDY_FILE, unblind
 from empathy_lib.human_eval.ratings import write_ratings
-from empathy_lib.human_eval.store import DATABASE_FILE, RatingStore
+from empathy_lib.human_eval.store import RatingStore
 
 
 class Reply(BaseModel):
@@ -90,7 +90,7 @@ def open_collection(folder: str | Path) -> Collection:
     folder = Path(folder).expanduser()
     sheets = read_sheets(folder)
     letters = _letters([sheet for own in sheets.values() for sheet in own])
-    return Collection(folder, sheets, RatingStore(folder / DATABASE_FILE, file_digest(folder / STUDY_FILE), letters))
+    return Collection(folder, sheets, RatingStore(folder / RATINGS, file_digest(folder / STUDY_FILE), letters))
 
 
 def export_ratings(collection: Collection, path: Path) -> dict[str, int]:

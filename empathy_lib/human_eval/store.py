@@ -20,7 +20,6 @@ from pathlib import Path
 from empathy_lib.errors import UserError
 from empathy_lib.human_eval.ratings import DIMENSIONS
 
-DATABASE_FILE = "ratings.sqlite"
 LONGEST_SECONDS = 86_400.0  # of one visit to a sheet: more is no reading time
 _VERSION = 1
 _WAIT_SECONDS = 20.0  # for another's transaction, which takes milliseconds
