@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("01_dataset", "02_sft", "03_reward", "04_grpo", "05_metrics", "06_human_eval")
 NOTEBOOKS = ("01_dataset_construction", "02_coe_sft", "03_reward_model", "04_grpo", "05_automatic_metrics", "06_human_eval")
 MANIFEST = "manifest.json"
+RATINGS = "ratings.sqlite"  # ratings of people, the one thing in a run that no notebook can make again
 _VERSIONS = ("torch", "transformers", "trl", "peft", "datasets", "sentence-transformers", "numpy")
 
 
@@ -222,6 +223,8 @@ class Run:
 
 def _replace_folder(new: Path, old: Path) -> None:
     """Put ``new`` in the place of ``old``; a kill half-way leaves no folder that looks whole but is not."""
+    if (old / RATINGS).exists():
+        raise UserError(f"{old / RATINGS}: building this stage anew would delete what people rated; move the folder out of the run first")
     if old.exists():
         (old / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(old)

@@ -258,6 +258,40 @@ def _print_estimate(estimate: dict[str, float | None]) -> None:
 
 
 @app.command()
+def rate(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Folder with study.jsonl and key.json; ratings.sqlite is kept there.")],
+    export: Annotated[str | None, typer.Option(metavar="FILE", help="Write the CSV that `rank` reads, and serve nothing.")] = None,
+    links: Annotated[str | None, typer.Option(metavar="FILE", help="Write the raters' links as a CSV too.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 is any free one.")] = 8642,
+    host: Annotated[str, typer.Option(help="Address to listen at; any other than this opens the page to the network.")] = "127.0.0.1",
+    url: Annotated[str | None, typer.Option(help="Address that raters use, if not http://HOST:PORT (behind a proxy).")] = None,
+) -> None:
+    """Serve a study to its raters as a local web page, one secret link each; Ctrl-C ends it, the same command goes on."""
+    from empathy_lib.human_eval import collect
+
+    collection = collect.open_collection(study)
+    if export is not None:
+        counts = collect.export_ratings(collection, _writable(export, "--export"))
+        print(f"wrote {export}: {counts['complete']} sheets; left out: {counts['begun']} incomplete, {counts['untouched']} not begun")
+        return
+    from empathy_lib.human_eval import page
+
+    table = _writable(links, "--links") if links is not None else None
+    taken = page.listen(host, port)
+    address = (url or page.address(taken)).rstrip("/")
+    found = page.links(collection, address)
+    if table:
+        collect.write_links(found, table)
+    for rater, link in found.items():
+        print(f"{rater}  {link}")
+    if page.is_open_to_others(taken):
+        print(f"warning: listening at {host}: others in the network can reach this page, and without https in front read what is sent")
+    print(f"ratings are kept in {collection.store.path}; Ctrl-C ends the page, the same command goes on with the same links", flush=True)
+    page.serve(collection, taken)
+    print("{complete} sheets complete, {begun} begun, {untouched} not begun".format(**collection.store.counts()))
+
+
+@app.command()
 def rank(
     ratings: Annotated[str, typer.Argument(metavar="RATINGS", help="CSV of rater,item,dimension,system,rank.")],
     out: Annotated[str, typer.Option(metavar="FILE", help="JSON to write: {dimension: {system: {win_at_1, …, mean_rank, strength}}}.")],
@@ -287,10 +321,10 @@ def rank(
         print(f"attention checks passed: {checked['passed'].sum()} of {checked['checks'].sum()}; they are in none of the figures")
 
 
-def _writable(path: str) -> Path:
+def _writable(path: str, option: str = "--out") -> Path:
     target = Path(path).expanduser()
     if target.is_dir() or not target.parent.is_dir():
-        raise UserError(f"--out {path}: {'is a folder' if target.is_dir() else 'its folder does not exist'}; give the path of a file")
+        raise UserError(f"{option} {path}: {'is a folder' if target.is_dir() else 'its folder does not exist'}; give the path of a file")
     return target
 
 

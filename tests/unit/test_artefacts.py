@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from empathy_lib import artefacts
-from empathy_lib.artefacts import MANIFEST, Run, digest, file_digest, generator, peak_gib, read_json, write_json
+from empathy_lib.artefacts import MANIFEST, RATINGS, Run, digest, file_digest, generator, peak_gib, read_json, write_json
 from empathy_lib.errors import UserError
 
 JSON = st.recursive(
@@ -53,6 +53,18 @@ def test_the_manifest_tells_how_it_was_made(run):
     assert manifest["versions"]["numpy"] == np.__version__
     assert 0 <= manifest["wall_minutes"] < 1 and 0 < manifest["peak_gib"] < 100
     assert manifest["request"] == run.request("01_dataset", {"size": 1}, [])
+
+
+def test_ratings_of_people_are_never_deleted_by_a_new_build(run):
+    build(run, content="old")
+    kept = run.stage("01_dataset") / RATINGS
+    kept.write_text("hours of work")
+    assert build(run) is True
+    with pytest.raises(UserError, match="move the folder out of the run first"):
+        build(run, config={"size": 2}, content="new")
+    assert kept.read_text() == "hours of work" and data(run) == "old"
+    kept.parent.rename(run.path / "moved")
+    assert build(run, config={"size": 2}) is True and data(run) == "new"  # the build that was refused its place
 
 
 def test_an_identical_request_is_reused(run):

@@ -1,0 +1,171 @@
+"""The rating page as its server sees it: who is let in, what is shown, what is kept. A browser drives it in test_rating_browser.py."""
+
+import json
+import sqlite3
+
+import pytest
+from starlette.testclient import TestClient
+
+from empathy_lib.errors import UserError
+from empathy_lib.human_eval import page
+from empathy_lib.human_eval.collect import open_collection
+from empathy_lib.human_eval.ratings import DIMENSIONS
+
+SCRIPT = "<script>alert('帖')</script>"
+RATERS, ITEMS, SYSTEMS = ("rater-01", "rater-02"), ("q1", "q2"), ("grpo", "bm25")
+
+
+@pytest.fixture
+def collection(tmp_path):
+    """Two raters, two items, two replies; one post and one reply that would run if they were not escaped, a chain, an empty reply."""
+    sheets = [
+        {
+            "rater": rater,
+            "position": position,
+            "item": item,
+            "post": f"{rater} reads {item} {SCRIPT}",
+            "replies": [{"letter": "A", "text": f'"><img src=x onerror=1> {SCRIPT}', "chain": f"L1 {SCRIPT}"}, {"letter": "B", "text": " "}],
+        }
+        for rater in RATERS
+        for position, item in enumerate(ITEMS, 1)
+    ]
+    (tmp_path / "study.jsonl").write_text("".join(json.dumps(sheet) + "\n" for sheet in sheets))
+    key = {rater: {item: dict(zip("AB", SYSTEMS, strict=True)) for item in ITEMS} for rater in RATERS}
+    (tmp_path / "key.json").write_text(json.dumps(key))
+    return open_collection(tmp_path)
+
+
+@pytest.fixture
+def client(collection):
+    return TestClient(page.create_app(collection), follow_redirects=False)
+
+
+@pytest.fixture
+def queries(collection):
+    """rater -> ``rater=…``, for a rater who has consented."""
+    for rater in RATERS:
+        collection.store.consent(rater)
+    return {rater: f"rater={token}" for rater, token in collection.store.tokens().items()}
+
+
+def whole(ranks=(1, 2), **more):
+    return {f"{name} {letter}": str(rank) for name in DIMENSIONS for letter, rank in zip("AB", ranks, strict=True)} | more
+
+
+@pytest.mark.parametrize("path", ["/", "/sheet/1", "/sheet/99"])
+@pytest.mark.parametrize("query", ["", "?rater=", "?rater=x", "?rater=rater-01", "?rater=%00%ff", "?token={}", "?rater={}x"])
+def test_without_a_valid_token_there_is_one_refusal_that_tells_nothing(client, collection, path, query):
+    token = collection.store.tokens()["rater-01"]
+    answers = [client.get(path + query.format(token)), client.post(path + query.format(token), data=whole(go="consent"))]
+    plain = client.get("/")
+    for answer in answers:
+        assert answer.status_code == 403 and answer.text == plain.text
+    assert "链接无效" in plain.text
+    assert not [word for word in (*RATERS, *ITEMS, *SYSTEMS, "sheet", "reads") if word in plain.text.split("<body")[1].lower()]
+    assert collection.store.counts()["untouched"] == 4 and not collection.store.rater(token).consented
+
+
+def test_the_notice_comes_first_and_points_to_people(client, collection):
+    query = f"rater={collection.store.tokens()['rater-01']}"
+    notice = client.get(f"/?{query}")
+    assert notice.status_code == 200
+    for words in ("可能会难受", "may distress you", "12356", "findahelpline.com", "可以并列", "ties are allowed", "停止", "不是心理咨询"):
+        assert words in notice.text
+    assert "reads q1" not in notice.text
+    assert client.get(f"/sheet/1?{query}").headers["location"] == f"/?{query}"
+    assert client.post(f"/sheet/1?{query}", data=whole()).status_code == 403
+    assert collection.store.counts()["untouched"] == 4
+    assert client.post(f"/?{query}", data={"go": "consent"}).status_code == 303
+    assert client.get(f"/?{query}").headers["location"] == f"/sheet/1?{query}"
+
+
+def test_stopping_is_on_every_page_and_can_be_taken_back(client, queries):
+    query = queries["rater-01"]
+    assert 'value="stop"' in client.get(f"/sheet/1?{query}").text
+    client.post(f"/?{query}", data={"go": "stop"})
+    stopped = client.get(f"/?{query}")
+    assert "已停止" in stopped.text and "12356" in stopped.text and "reads q1" not in stopped.text
+    assert client.get(f"/sheet/1?{query}").status_code == 303
+    client.post(f"/?{query}", data={"go": "resume"})
+    assert client.get(f"/?{query}").headers["location"] == f"/sheet/1?{query}"
+    assert client.post(f"/?{query}", data={"go": "leave"}).status_code == 400
+
+
+def test_a_sheet_shows_its_texts_escaped_and_names_no_system_and_no_other_rater(client, queries):
+    shown = client.get(f"/sheet/1?{queries['rater-01']}")
+    assert "&lt;script&gt;alert(&#39;帖&#39;)&lt;/script&gt;" in shown.text and "&lt;img src=x" in shown.text
+    assert "<script>" not in shown.text and "<img" not in shown.text
+    assert "rater-01 reads q1" in shown.text and "（空）" in shown.text and "写回复前的推理" in shown.text
+    assert not [word for word in (*SYSTEMS, "rater-02", "q2") if word in shown.text]
+    assert "script-src 'self'" in shown.headers["content-security-policy"] and shown.headers["referrer-policy"] == "no-referrer"
+    assert shown.headers["cache-control"] == "no-store"
+
+
+def test_a_chain_is_shown_only_where_the_study_gives_one(collection):
+    for own in collection.sheets.values():
+        for sheet in own:
+            sheet.replies[0].chain = ""
+    client = TestClient(page.create_app(collection))
+    collection.store.consent("rater-01")
+    assert "推理" not in client.get("/sheet/1", params={"rater": collection.store.tokens()["rater-01"]}).text
+
+
+def test_rate_all_come_back_and_change_one(client, collection, queries):
+    query = queries["rater-01"]
+    assert client.post(f"/sheet/1?{query}", data=whole(visit="v", step="1", seconds="4.5")).status_code == 204
+    assert client.get(f"/?{query}").headers["location"] == f"/sheet/2?{query}"
+    assert client.post(f"/sheet/1?{query}", data=whole(go="next")).headers["location"] == f"/sheet/2?{query}"
+    assert client.post(f"/sheet/2?{query}", data=whole((1, 1), go="next")).headers["location"] == f"/?{query}"
+    done = client.get(f"/?{query}")
+    assert "全部完成" in done.text and f'href="/sheet/1?{query}"' in done.text
+    assert client.get(f"/sheet/1?{query}").text.count("checked") == 8
+    client.post(f"/sheet/1?{query}", data={"Fluency A": "2"})
+    assert collection.store.ranks("rater-01", "q1")["A", "Fluency"] == 2
+    assert {row[-1] for row in collection.store.complete_ratings() if row[1] == "q1"} == {4.5}
+    assert client.get(f"/sheet/1?{queries['rater-02']}").text.count("checked") == 0, "another rater's ranks were shown"
+
+
+def test_next_keeps_what_was_said_and_stays_until_the_sheet_is_whole(client, collection, queries):
+    query = queries["rater-02"]
+    answer = client.post(f"/sheet/2?{query}", data={"Comforting B": "1", "go": "next"})
+    assert answer.status_code == 422 and "还有回复没有名次" in answer.text and answer.text.count("checked") == 1
+    assert collection.store.ranks("rater-02", "q2") == {("B", "Comforting"): 1}
+    assert client.get(f"/?{query}").headers["location"] == f"/sheet/1?{query}"
+
+
+@pytest.mark.parametrize("value", ["0", "3", "-1", "1.5", "", "x", "１", "1e0"])
+def test_a_rank_that_the_page_does_not_offer_is_refused(client, collection, queries, value):
+    assert client.post(f"/sheet/1?{queries['rater-01']}", data=whole() | {"Fluency A": value}).status_code == 400
+    assert collection.store.counts()["untouched"] == 4
+
+
+@pytest.mark.parametrize("field", ["step", "seconds"])
+@pytest.mark.parametrize("value", ["x", "nan", "inf", "-1", "1e99"])
+def test_nonsense_in_the_hidden_fields_is_refused(client, queries, field, value):
+    assert client.post(f"/sheet/1?{queries['rater-01']}", data=whole(visit="v") | {field: value}).status_code == 400
+
+
+def test_unknown_sheets_and_pages_are_not_found(client, queries):
+    for path in ("/sheet/0", "/sheet/3", "/sheet/99999999999999999999", "/sheets", "/files/../page.py", "/files/nothing"):
+        assert client.get(f"{path}?{queries['rater-01']}").status_code == 404
+
+
+def test_a_save_that_fails_is_never_called_saved(client, collection, queries, capsys):
+    with sqlite3.connect(collection.store.path) as db:
+        db.execute("CREATE TRIGGER full_disk BEFORE INSERT ON rating BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    answer = client.post(f"/sheet/1?{queries['rater-01']}", data=whole(go="next"))
+    assert answer.status_code == 503 and "没有保存" in answer.text and "disk full" not in answer.text
+    assert "disk full" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_said_and_localhost_is_not_open_to_others(collection):
+    with page.listen("127.0.0.1", 0) as taken:
+        host, port = taken.getsockname()
+        assert page.address(taken) == f"http://127.0.0.1:{port}" and not page.is_open_to_others(taken)
+        assert set(page.links(collection, page.address(taken))) == set(RATERS)
+        with pytest.raises(UserError, match=f"--port {port}: cannot listen there"):
+            page.listen(host, port)
+    with pytest.raises(UserError, match=r"no-such-host\.invalid"):
+        page.listen("no-such-host.invalid", 0)
+    with page.listen("0.0.0.0", 0) as everywhere:
+        assert page.is_open_to_others(everywhere) and "0.0.0.0" not in page.address(everywhere)
