@@ -19,7 +19,9 @@ from empathy_lib.human_eval.design import build_study, write_study
 from empathy_lib.human_eval.ratings import DIMENSIONS, read_ratings
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: install it (apt install chromium) to test the page in a browser")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium found: install it (apt install chromium) to test the page in a browser"
+)
 
 SYSTEMS = ("grpo", "sft", "base")
 RATERS = ("rater-01", "rater-02")
@@ -57,7 +59,10 @@ class Server:
 
 @pytest.fixture
 def folder(tmp_path):
-    posts = {"q1": "考试没考好，怕爸妈失望，整夜睡不着。<script>document.title='broken'</script>", "q2": "和室友吵架以后，\n我一直觉得委屈。" * 20}
+    posts = {
+        "q1": "考试没考好，怕爸妈失望，整夜睡不着。<script>document.title='broken'</script>",
+        "q2": "和室友吵架以后，\n我一直觉得委屈。" * 20,
+    }
     replies = {"grpo": "听起来你很累。<b>先睡一觉</b>", "sft": "别担心。" * 60, "base": "A" * 300}
     completions = {item: {system: f"{text} {item}" for system, text in replies.items()} for item in posts}
     write_study(build_study(completions, posts, raters=2, items=2, rng=np.random.default_rng(3)), tmp_path)
@@ -110,7 +115,9 @@ def test_two_raters_rate_a_whole_study(server, browser, folder, tmp_path):
     assert len(ratings) == len(RATERS) * 2 * len(DIMENSIONS) * len(SYSTEMS)
     assert all(row.rank == OPINION[row.dimension][row.system] for row in ratings.itertuples())
     subprocess.run(
-        [sys.executable, "-m", "empathy_lib", "rank", str(out), "--out", str(tmp_path / "r.json"), "--bootstrap", "10"], cwd=ROOT, check=True
+        [sys.executable, "-m", "empathy_lib", "rank", str(out), "--out", str(tmp_path / "r.json"), "--bootstrap", "10"],
+        cwd=ROOT,
+        check=True,
     )
     assert json.loads((tmp_path / "r.json").read_text())["Fluency"]["grpo"]["win_at_1"] == 1.0
 

@@ -24,7 +24,10 @@ def collection(tmp_path):
             "position": position,
             "item": item,
             "post": f"{rater} reads {item} {SCRIPT}",
-            "replies": [{"letter": "A", "text": f'"><img src=x onerror=1> {SCRIPT}', "chain": f"L1 {SCRIPT}"}, {"letter": "B", "text": " "}],
+            "replies": [
+                {"letter": "A", "text": f'"><img src=x onerror=1> {SCRIPT}', "chain": f"L1 {SCRIPT}"},
+                {"letter": "B", "text": " "},
+            ],
         }
         for rater in RATERS
         for position, item in enumerate(ITEMS, 1)
