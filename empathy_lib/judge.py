@@ -270,7 +270,7 @@ def agreement(win_rate: Mapping[str, Mapping[str, Mapping[str, Any]]], ratings: 
     Raises:
         UserError: the ratings are of fewer than two of the judge's systems.
     """
-    ranks = ranking_table(ratings, resamples=2, rng=generator(0, "not used"), ks=(1,))
+    ranks = ranking_table(ratings, ks=(1,))
     ranks = ranks[ranks["measure"] == "mean_rank"].set_index(["dimension", "system"])["value"]
     result: dict[str, Any] = {"raters": "simulated" if is_simulated(ratings) else "people"}
     for aspect, rates in win_rate.items():

@@ -15,6 +15,7 @@ import importlib.metadata
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ from empathy_lib.empathy_qa.cleaning import visible_length
 from empathy_lib.empathy_qa.schema import Gold, Item
 from empathy_lib.errors import UserError
 from empathy_lib.grounding import grounding
-from empathy_lib.overlap import ROUGE_KINDS, Embed, Tokens, bert_scores, corpus_parts, cosines, rouge
+from empathy_lib.overlap import ROUGE_KINDS, SUMMED, Embed, Statistic, Tokens, bert_scores, corpus_parts, cosines, rouge
 from empathy_lib.quality import SELF_BLEU_TEXTS, distinct, loops, refuses, repetition, self_bleu
 from empathy_lib.segment import Unit
 from empathy_lib.statistics import Score, bootstrap_mean, bootstrap_sums, holm, paired_permutation, paired_sums, wilson_share
@@ -75,11 +76,15 @@ def _accuracy(name: str, title: str) -> Metric:
     return Metric(name, title, "higher", "0 to 1", "share", "share", OURS, needs_gold=True)
 
 
-_ROUGE_TITLES = {kind: f"ROUGE-{kind.removeprefix('rouge_').upper()} F1" for kind in ROUGE_KINDS}
+def _rouge(kind: str) -> list[Metric]:
+    library = "rapidfuzz" if kind == "rouge_l" else "rouge-score"
+    return _per_reference(kind, f"ROUGE-{kind.removeprefix('rouge_').upper()} F1", "0 to 1", "F1", library, segmented=True)
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in [
-        *(m for kind, title in _ROUGE_TITLES.items() for m in _per_reference(kind, title, "0 to 1", "F1", "rouge-score", segmented=True)),
+        *(metric for kind in ROUGE_KINDS for metric in _rouge(kind)),
         *map(_bleu, (1, 2, 3, 4)),
         Metric("sacrebleu_zh", "sacreBLEU zh (characters), all references", "higher", "0 to 100", "BLEU", "corpus", "sacrebleu"),
         Metric("chrf", "chrF, best reference of each answer", "higher", "0 to 100", "chrF", "corpus", "sacrebleu"),
@@ -104,7 +109,6 @@ METRICS: dict[str, Metric] = {
     ]
 }
 PER_EXAMPLE = tuple(name for name, metric in METRICS.items() if metric.aggregation != "corpus")
-SUMMED = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "sacrebleu_zh", "chrf")
 SEGMENTED = tuple(name for name, metric in METRICS.items() if metric.segmented)
 
 
@@ -238,7 +242,7 @@ def score_system(
     """The metrics ``names`` of one system; pass ``frame`` of :func:`per_example` to save computing it again."""
     frame = per_example(examples, settings) if frame is None else frame
     answers = [example.answer for example in examples]
-    parts = corpus_parts(answers, [example.references for example in examples], settings.segment)
+    parts = corpus_parts(answers, [example.references for example in examples], settings.segment, names)
     scores: dict[str, Score] = {}
     for name in names:
         # drawn by metric, not by system: systems on the same questions share their resamples
@@ -309,7 +313,7 @@ def compare(
         raise UserError(
             f"metric '{wrong[0]}' cannot be tested; give systems for {', '.join(SUMMED)}, or use one of {', '.join(PER_EXAMPLE)}"
         )
-    parts = {name: _parts_by_id(systems[name], segment) for pair in pairs for name in pair} if systems else {}
+    parts = {name: _parts_by_id(systems[name], segment, metrics) for name in dict.fromkeys(chain(*pairs))} if systems else {}
     rows = []
     for first, second in pairs:
         both = frames[first].index.intersection(frames[second].index)
@@ -326,6 +330,6 @@ def compare(
     return table.assign(p_holm=holm(table["p"]))
 
 
-def _parts_by_id(examples: Sequence[Example], segment: Unit) -> dict[str, tuple[pd.DataFrame, Callable[[np.ndarray], np.ndarray]]]:
-    parts = corpus_parts([example.answer for example in examples], [example.references for example in examples], segment)
+def _parts_by_id(examples: Sequence[Example], segment: Unit, names: Sequence[str]) -> dict[str, tuple[pd.DataFrame, Statistic]]:
+    parts = corpus_parts([example.answer for example in examples], [example.references for example in examples], segment, names)
     return {name: (pd.DataFrame(counts, index=[e.id for e in examples]), statistic) for name, (counts, statistic) in parts.items()}

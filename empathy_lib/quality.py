@@ -128,9 +128,9 @@ def _leave_two_out(counts: Sequence[list[Counter[tuple[str, ...]]]]) -> np.ndarr
                 matches[order] += min(count, best)
                 lost[holder, order] += min(count, best) - min(count, second)
         totals = [counter.total() for counter in orders]
+        others = [place for place in np.lexsort((lengths, abs(lengths - totals[0]))).tolist() if place != i]  # the closest in length first
         for j in range(len(counts)):
-            lengths_left = [int(length) for place, length in enumerate(lengths) if place not in (i, j)] or [0]
-            closest = min(lengths_left, key=lambda length: (abs(length - totals[0]), length))
+            closest = next((int(lengths[place]) for place in others if place != j), 0)
             kept = (matches - lost[j] * (i != j)).tolist()
             matrix[i, j] = BLEU.compute_bleu(kept, totals, totals[0], closest, smooth_method="exp", effective_order=True).score
     return matrix

@@ -43,5 +43,10 @@ class Segmenter:
 def _cut(text: str, unit: Unit, punctuation: bool) -> tuple[str, ...]:
     if unit == "char":
         return tuple((_CHARACTER_OR_MARK if punctuation else _CHARACTER).findall(text))
-    words = [word.strip() for word in jieba.lcut(text)]
-    return tuple(word for word in words if word and (punctuation or _HAS_LETTER.search(word)))
+    words = _words(text)
+    return words if punctuation else tuple(word for word in words if _HAS_LETTER.search(word))
+
+
+@lru_cache(maxsize=16384)  # jieba is slow: once for ROUGE's words and BLEU's, which are the same and the marks
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in jieba.lcut(text) if word.strip())

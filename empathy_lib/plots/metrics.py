@@ -35,8 +35,25 @@ def _dot(axes: Axes, row: pd.Series, y: float, colour: str) -> None:
     axes.plot(row["value"], y, "o", color=colour, markersize=6)
 
 
+def _panel(axes: Axes, table: pd.DataFrame, systems: Sequence[str], metric: str) -> None:
+    """A row per system, the first on top; "not available" is written, not drawn as 0."""
+    scores = _scores(table, metric)
+    for y, system in enumerate(systems):
+        if pd.isna(scores.loc[system, "value"]):
+            axes.text(0.02, y, "not available", fontsize=8, color="#777777", va="center", transform=axes.get_yaxis_transform())
+        else:
+            _dot(axes, scores.loc[system], y, SYSTEM_COLOURS[system])
+    axes.set_title(f"{METRICS[metric].title}\n({_ARROWS[METRICS[metric].direction]})", fontsize=10)
+    axes.tick_params(labelsize=9)
+
+
+def _name_rows(axes: Axes, systems: Sequence[str]) -> None:
+    axes.set_yticks(range(len(systems)), [SYSTEM_LABELS[system] for system in systems])
+    axes.set_ylim(len(systems) - 0.5, -0.5)
+
+
 def intervals(table: pd.DataFrame, metrics: Sequence[str], text: str) -> Figure:
-    """One panel per metric, one dot with its 95 % interval per system; "not available" is written, not drawn as 0.
+    """One panel per metric, one dot with its 95 % interval per system.
 
     Args:
         table: long table of ``score_table``.
@@ -53,16 +70,8 @@ def intervals(table: pd.DataFrame, metrics: Sequence[str], text: str) -> Figure:
     for axes in grid.flat[len(metrics) :]:
         axes.set_visible(False)
     for axes, name in zip(grid.flat, metrics, strict=False):
-        scores = _scores(table, name)
-        for y, system in enumerate(systems):
-            if pd.isna(scores.loc[system, "value"]):
-                axes.text(0.02, y, "not available", fontsize=8, color="#777777", va="center", transform=axes.get_yaxis_transform())
-            else:
-                _dot(axes, scores.loc[system], y, SYSTEM_COLOURS[system])
-        axes.set_title(f"{METRICS[name].title}\n({_ARROWS[METRICS[name].direction]})", fontsize=10)
-        axes.tick_params(labelsize=9)
-    grid[0, 0].set_yticks(range(len(systems)), [SYSTEM_LABELS[system] for system in systems])
-    grid[0, 0].set_ylim(len(systems) - 0.5, -0.5)
+        _panel(axes, table, systems, name)
+    _name_rows(grid[0, 0], systems)
     return caption(figure, text)
 
 
@@ -77,7 +86,7 @@ def breakdown(tables: Mapping[str, pd.DataFrame], metric: str, systems: Sequence
     """
     parts = {title: _scores(table, metric).loc[list(systems)].dropna(subset="value") for title, table in tables.items()}
     groups = {title: list(part["group"].unique()) for title, part in parts.items()}
-    height = 0.3 * max(map(len, groups.values())) + 1.4
+    height = 0.44 * max(map(len, groups.values())) + 1.4
     figure, grid = plt.subplots(1, len(parts), figsize=(5.6 * len(parts), height), squeeze=False, sharex=True)
     for axes, (title, part) in zip(grid.flat, parts.items(), strict=True):
         for place, system in enumerate(systems):
@@ -93,32 +102,28 @@ def breakdown(tables: Mapping[str, pd.DataFrame], metric: str, systems: Sequence
 
 
 def reward_and_copying(table: pd.DataFrame, text: str, guard: float | None = None) -> Figure:
-    """Reward cosine against copy rate, a cross of intervals per system: an answer right of the references copies the post.
+    """Reward cosine beside copy rate, a row per system; dotted lines are the references' values: right of both is copied, not answered.
 
     Args:
-        table: long table of ``score_table`` with ``r_answer`` and ``copy_rate``; a system without either is left out.
+        table: long table of ``score_table`` with ``cosine`` and ``copy_rate``; a system without a cosine is left out.
         text: the caption.
-        guard: copy rate from which training gives no reward, drawn as a line.
+        guard: copy rate from which training gives no reward, drawn as a dashed line.
     """
-    reward, copying = _scores(table, "cosine"), _scores(table, "copy_rate")
-    shown = [
-        system for system in table["system"].unique() if pd.notna(reward.loc[system, "value"]) and pd.notna(copying.loc[system, "value"])
-    ]
-    figure, axes = plt.subplots(figsize=(7, 4.6))
-    for system in shown:
-        x, y, colour = copying.loc[system], reward.loc[system], SYSTEM_COLOURS[system]
-        axes.plot([x["low"], x["high"]], [y["value"]] * 2, color=colour, linewidth=1.5)
-        axes.plot([x["value"]] * 2, [y["low"], y["high"]], color=colour, linewidth=1.5)
-        marker = "D" if system == "reference" else "o"
-        axes.plot(x["value"], y["value"], marker, color=colour, markersize=9, markeredgecolor="white", label=SYSTEM_LABELS[system])
-    if "reference" in shown:
-        axes.axhline(reward.loc["reference", "value"], color=SYSTEM_COLOURS["reference"], linestyle=":", linewidth=1.2)
+    reward = _scores(table, "cosine")["value"].dropna()
+    systems = [system for system in table["system"].unique() if system in reward.index]
+    figure, grid = plt.subplots(1, 2, figsize=(10, 0.4 * len(systems) + 1.6), sharey=True)
+    for axes, name in zip(grid, ("cosine", "copy_rate"), strict=True):
+        _panel(axes, table, systems, name)
+        if "reference" in systems:
+            level = _scores(table, name).loc["reference", "value"]
+            axes.axvline(level, color=SYSTEM_COLOURS["reference"], linestyle=":", linewidth=1.4, label="references")
+    grid[1].xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     if guard is not None:
-        axes.axvline(guard, color="#777777", linestyle="--", linewidth=1.2, label=f"copy guard of training ({guard:.0%})")
-    axes.set_xlabel("copy rate: share of the answer's 8-grams that stand in the post")
-    axes.set_ylabel("reward cosine of post and answer")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        grid[1].axvline(guard, color="#777777", linestyle="--", linewidth=1.2, label=f"copy guard of training ({guard:.0%})")
+    _name_rows(grid[0], systems)
+    handles, labels = grid[1].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     return caption(figure, text)
 
 
@@ -149,8 +154,7 @@ def coe_accuracy(table: pd.DataFrame, constant: Mapping[str, float], shuffled: M
                 axes.plot(shuffled[system][layer], y, "o", markersize=8, markerfacecolor="none", markeredgecolor="#333333", label=label)
         axes.set(title=f"{layer} {LAYER_TITLES[layer]}", xlim=(-0.03, 1.03), xlabel="share of posts")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    grid[0].set_yticks(range(len(systems)), [SYSTEM_LABELS[system] for system in systems])
-    grid[0].set_ylim(len(systems) - 0.5, -0.5)
+    _name_rows(grid[0], systems)
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     return caption(figure, text)

@@ -7,8 +7,10 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
 
 from empathy_lib import overlap
+from empathy_lib.artefacts import generator
 from empathy_lib.segment import Segmenter
 
+KINDS = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}  # our names, the library's
 ANSWERS = ["先休息一下，再和领导谈谈吧。", "抱抱你，今晚先好好睡一觉。", "OK 慢慢来，你已经做得很好了！"]
 REFERENCES = [
     ["先休息一下，再和领导谈谈。", "抱抱你，先别急。"],
@@ -50,8 +52,18 @@ def test_rouge_is_the_librarys_on_texts_cut_by_us(unit):
         ours = overlap.rouge(answer, group, unit)
         for place, reference in enumerate(group):
             theirs = library.score(cut(reference), cut(answer))
-            for name, kind in overlap.ROUGE_KINDS.items():
+            for name, kind in KINDS.items():
                 assert ours[name][place] == pytest.approx(theirs[kind].fmeasure)
+
+
+@pytest.mark.parametrize("unit", ["word", "char"])
+def test_the_quick_rouge_l_is_the_librarys_on_long_and_empty_texts(unit):
+    rng = generator(0, "texts")
+    made = ["".join(rng.choice(list("我你很难过，。累了吧 ok1"), size)) for size in (0, 1, 40, 150, 150, 300)]
+    slow = RougeScorer(["rougeL"], tokenizer=Segmenter(unit))
+    for answer in made:
+        expected = [slow.score(reference, answer)["rougeL"].fmeasure for reference in made]
+        assert overlap.rouge(answer, made, unit)["rouge_l"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
@@ -87,6 +99,21 @@ def test_chrf_is_sacrebleus_corpus_score_and_a_copy_has_100():
     parts = overlap.chrf_parts(ANSWERS, REFERENCES)
     assert overlap.chrf_of_parts(summed(parts))[0] == pytest.approx(CHRF().corpus_score(ANSWERS, STREAMS).score)
     assert overlap.chrf_of_parts(overlap.chrf_parts(["抱抱你。"], [["好", "抱抱你。"]]))[0] == pytest.approx(100)
+
+
+def test_scores_of_many_sums_at_once_are_sacrebleus_one_by_one():
+    rng = generator(0, "sums")
+    totals = rng.integers(0, 9, (400, 4))
+    matches = rng.binomial(totals, rng.choice([0.0, 0.1, 0.9], (400, 1)))
+    sums = np.hstack([matches, totals, rng.integers(0, 9, (400, 2))])
+    sums[:, 8] = np.where(totals.any(axis=1), np.maximum(sums[:, 8], 1), 0)  # no n-gram without a token
+    for order in (1, 2, 3, 4):
+        one = [BLEU.compute_bleu(r[:order], r[4 : 4 + order], r[8], r[9], "exp", max_ngram_order=order).score for r in sums.tolist()]
+        assert overlap.bleu_of_parts(sums.astype(float), order) == pytest.approx(one) and 0 < np.mean(np.array(one) == 0) < 1
+    sizes = rng.integers(0, 4, (400, 6, 2))
+    counts = np.concatenate([sizes, rng.binomial(sizes.min(axis=2), 0.5)[..., None]], axis=2).reshape(400, 18)
+    one = [CHRF()._compute_f_score(row) for row in counts.tolist()]
+    assert overlap.chrf_of_parts(counts.astype(float)) == pytest.approx(one)
 
 
 def test_chrf_by_hand():

@@ -57,6 +57,8 @@ def test_reward_and_copying_leaves_out_systems_without_a_reward():
     figure = plots.reward_and_copying(data, "Synthetic, n=10", guard=0.1)
     shown = texts(figure)
     assert SYSTEM_LABELS["sft"] in shown and SYSTEM_LABELS["base"] not in shown and "copy guard of training (10%)" in shown
+    upright = [[float(line.get_xdata()[0]) for line in axes.lines if line.get_linestyle() in (":", "--")] for axes in figure.axes]
+    assert upright == [[0.64], [0.03, 0.1]], "the references' values, and the guard"
 
 
 def test_coe_accuracy_marks_chance_and_leaves_out_plain_systems():
