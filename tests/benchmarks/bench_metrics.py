@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import astuple
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def main() -> None:
     """Measure and print."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 120
     items = list(read_source(DatasetConfig(questions=count + 1), SEED).items)
-    pairs = [(other.references[0], item.references) for item, other in zip(items, items[1:], strict=False)]
+    pairs = [(other.references[0], item.references) for item, other in pairwise(items)]
     lines = [Line(id=item.id, completion=a, references=r, question=item.question) for item, (a, r) in zip(items, pairs, strict=False)]
     score_lines(lines[:2], Settings(bootstrap=10))  # jieba's dictionary is read once
     whole, _ = timed(lambda: score_lines(lines, Settings(bootstrap=RESAMPLES)))
