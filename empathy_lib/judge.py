@@ -32,6 +32,7 @@ from empathy_lib.empathy_qa.deidentify import deidentify
 from empathy_lib.empathy_qa.schema import iter_jsonl
 from empathy_lib.endpoint import Fault, ReplyCache, after_thinking
 from empathy_lib.errors import UserError
+from empathy_lib.human_eval.design import read_completions, read_posts
 from empathy_lib.human_eval.ranking import ranking_table
 from empathy_lib.human_eval.ratings import DIMENSIONS, is_simulated
 from empathy_lib.statistics import bootstrap_sums
@@ -40,7 +41,6 @@ OVERALL = "overall"
 ASPECTS = dict(zip((*DIMENSIONS, OVERALL), ("流畅", "识别", "安抚", "建议", "总体"), strict=True))
 CACHE = "judge_cache.jsonl"
 _REPLY_TOKENS = 50  # five short keys and values; used until the cache tells what this model really writes
-_LINE = "; a line is {id, system, completion, question?}"
 
 _SYSTEM = """你是一名熟悉心理支持工作的评审。用户会给你一个 JSON 对象，含“求助帖”“回复甲”“回复乙”三个字段。请逐项比较两个回复：
 流畅：读起来是否自然、通顺。
@@ -59,20 +59,11 @@ _OBJECT = re.compile(r"\{[^{}]*\}")
 _POINTS = {"甲": 1.0, "平": 0.5, "乙": 0.0}  # of the first reply
 
 
-class Line(BaseModel):
-    """One system's reply to one post."""
+class _Asked(BaseModel):
+    """What a line of completions may say of its post."""
 
     id: str
-    system: str
-    completion: str
     question: str = ""
-
-
-class Post(BaseModel):
-    """A post by its id; what else a line of a dataset holds is not read."""
-
-    id: str
-    question: str
 
 
 @dataclass(frozen=True)
@@ -135,22 +126,14 @@ def read_replies(path: Path, posts: Path | None = None) -> tuple[dict[str, dict[
     Raises:
         UserError: a missing file, a broken line, an (id, system) twice, or no post for a line; names file, line and remedy.
     """
-    for file in (path, posts):
-        if file is not None and not file.is_file():
-            raise UserError(f"{file}: no such file; check the path")
-    questions = {post.id: post.question for _, post in iter_jsonl(posts, Post)} if posts else {}
-    replies: dict[str, dict[str, str]] = {}
-    for number, line in iter_jsonl(path, Line, _LINE):
+    replies, questions = read_completions(path), read_posts(posts) if posts else {}
+    for number, line in iter_jsonl(path, _Asked):
         if line.question.strip():
             questions[line.id] = line.question
         if not questions.get(line.id, "").strip():
             raise UserError(
                 f"{path}, line {number}: field 'question': no post for '{line.id}'; write it there, or give --posts a file that has it"
             )
-        systems = replies.setdefault(line.id, {})
-        if line.system in systems:
-            raise UserError(f"{path}, line {number}: system '{line.system}' answered '{line.id}' twice; keep one of the two lines")
-        systems[line.system] = line.completion
     return replies, questions
 
 

@@ -19,6 +19,14 @@ from empathy_lib.metric_tables import headline_entry
 from empathy_lib.metrics import METRICS, Example, Settings, by_segment, reference_note, score_table
 
 
+class Labels(Gold):
+    """Gold labels; only emotion, cause and intent are marked, so the others may be left out."""
+
+    situation: str = ""
+    belief: str = ""
+    bias: str = ""
+
+
 class Line(BaseModel):
     """One answered question. ``coe``: the gold labels, or a gold chain, or whether a chain was asked for at all."""
 
@@ -27,7 +35,7 @@ class Line(BaseModel):
     completion: str
     references: list[str] = Field(default_factory=list)
     question: str = ""
-    coe: Gold | ChainOfEmpathy | bool | None = None
+    coe: Labels | ChainOfEmpathy | bool | None = None
 
 
 def read_lines(path: Path) -> list[Line]:

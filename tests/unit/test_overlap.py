@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from bert_score.utils import greedy_cos_idf
 from nltk.translate.bleu_score import SmoothingFunction, corpus_bleu
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
@@ -134,6 +136,15 @@ def test_greedy_match_by_hand():
     assert overlap.greedy_match(answer, -answer) == 0.0, "no similarity at all"
     assert overlap.greedy_match(answer, answer[:0]) == 0.0
     assert overlap.greedy_match(reference, reference) == pytest.approx(1.0)
+
+
+def test_greedy_match_is_bert_scores_own():
+    rng = generator(0, "token vectors")
+    answer, reference = (rng.normal(size=(tokens, 8)) + 0.3 for tokens in (5, 9))
+    batch = lambda vectors: (torch.tensor(vectors)[None], torch.ones(1, len(vectors)), torch.ones(1, len(vectors)))  # noqa: E731
+    *_, expected = greedy_cos_idf(*batch(reference), *batch(answer))  # vectors, mask, and equal weights in the place of idf
+    unit = [vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (answer, reference)]
+    assert overlap.greedy_match(*unit) == pytest.approx(expected.item(), abs=1e-5) and 0.2 < expected.item() < 0.95
 
 
 def test_bert_scores_pair_each_answer_with_its_own_references():
