@@ -201,9 +201,9 @@ def summarise(table: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, An
 
     Returns:
         ``win_rate``: aspect to system to ``{value, interval, n}``, the share of its comparisons that a system wins, ties as a half, with
-        a 95 % bootstrap interval over posts; ``pairs``: ``[{aspect, a, b, a_wins, ties, b_wins}]``; ``swap``: aspect to
-        ``{survived, first_chosen}``, the share of verdicts that survived the swap, and the share of all that were no tie and chose the
-        reply that stood first (0.5: no preference for a place; None: all ties).
+        a 95 % bootstrap interval over posts (None where all posts agree); ``pairs``: ``[{aspect, a, b, a_wins, ties, b_wins}]``;
+        ``swap``: aspect to ``{survived, first_chosen}``, the share of verdicts that survived the swap, and the share of all that were no
+        tie and chose the reply that stood first (0.5: no preference for a place; None: all ties).
     """
     rates: dict[str, Any] = {}
     swap: dict[str, Any] = {}
@@ -215,7 +215,8 @@ def summarise(table: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, An
         for system, own in both.groupby("a"):
             sums = own.groupby("item")["points"].agg(["sum", "count"]).to_numpy(dtype=float)
             score = bootstrap_sums(sums, ratio, resamples=resamples, rng=generator(seed, f"judge {aspect}"))
-            interval = None if math.isnan(score.low) else [score.low, score.high]
+            varies = score.high > score.low  # the same on every post: nothing to resample, which is no certainty
+            interval = [score.low, score.high] if varies else None
             rates[aspect][system] = {"value": score.value, "interval": interval, "n": len(own)}
         for (a, b), duel in part.groupby(["a", "b"]):
             counts = duel["points"].value_counts()

@@ -51,7 +51,8 @@ def test_a_fair_judge_is_believed(server, config, tmp_path):
     assert {"aspect": "overall", "a": "fair", "b": "good", "a_wins": 0, "ties": 0, "b_wins": 4} in found["pairs"]
     assert found["judge"] == {"model": "m", "temperature": 0, "posts": 4, "comparisons": 12, "without_verdict": 0}
     wide = wide_table(j.win_rate_table(found["win_rate"]), ["overall", "Fluency"])
-    assert wide.loc["good"].tolist() == ["1.000 [1.000, 1.000]"] * 2 and wide.index.tolist() == ["fair", "good", "poor"]
+    assert found["win_rate"]["overall"]["good"]["interval"] is None, "all posts agree: no spread to judge by"
+    assert wide.loc["good"].tolist() == ["1.000"] * 2 and wide.index.tolist() == ["fair", "good", "poor"]
     assert found["agreement"] is None and json.loads(json.dumps(found, allow_nan=False)) == found
     assert len(server.requests) == 2 * 12
     pairs = [asked(request) for request in server.requests]
