@@ -86,16 +86,18 @@ def breakdown(tables: Mapping[str, pd.DataFrame], metric: str, systems: Sequence
     """
     parts = {title: _scores(table, metric).loc[list(systems)].dropna(subset="value") for title, table in tables.items()}
     groups = {title: list(part["group"].unique()) for title, part in parts.items()}
-    height = 0.44 * max(map(len, groups.values())) + 1.4
-    figure, grid = plt.subplots(1, len(parts), figsize=(5.6 * len(parts), height), squeeze=False, sharex=True)
+    rows = [len(names) + 0.5 for names in groups.values()]  # a row is as high in one panel as in the other
+    figure, grid = plt.subplots(len(parts), 1, figsize=(8, 0.42 * sum(rows) + 1.2), height_ratios=rows, squeeze=False, sharex=True)
     for axes, (title, part) in zip(grid.flat, parts.items(), strict=True):
         for place, system in enumerate(systems):
             for _, row in part[part.index == system].iterrows():
-                y = groups[title].index(row["group"]) + 0.22 * (place - (len(systems) - 1) / 2)
+                y = groups[title].index(row["group"]) + 0.25 * (place - (len(systems) - 1) / 2)
                 _dot(axes, row, y, SYSTEM_COLOURS[system])
         sizes = part.groupby("group")["n"].max()
         axes.set_yticks(range(len(groups[title])), [f"{group} (n={sizes[group]})" for group in groups[title]], fontsize=9)
-        axes.set(title=title, ylim=(len(groups[title]) - 0.5, -0.5), xlabel=METRICS[metric].title)
+        axes.set(ylim=(len(groups[title]) - 0.5, -0.5))
+        axes.set_title(title, fontsize=11)
+    axes.set_xlabel(METRICS[metric].title, fontsize=11)
     handles = [plt.Line2D([], [], marker="o", color=SYSTEM_COLOURS[system], label=SYSTEM_LABELS[system]) for system in systems]
     figure.legend(handles=handles, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(systems), frameon=False)
     return caption(figure, text)
