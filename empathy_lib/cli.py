@@ -303,7 +303,7 @@ def rank(
 ) -> None:
     """Rank systems from a study's ratings: Win@K, mean rank and strengths, with intervals over raters and items."""
     from empathy_lib.artefacts import generator, write_json
-    from empathy_lib.human_eval.checks import count_passed
+    from empathy_lib.human_eval.checks import count_passed, without_checks
     from empathy_lib.human_eval.intervals import Bootstrap
     from empathy_lib.human_eval.ratings import is_simulated, read_ratings
     from empathy_lib.human_eval.summary import summarise
@@ -314,7 +314,7 @@ def rank(
     found = summarise(table, bootstrap=Bootstrap(bootstrap, generator(seed, "rank")) if interval == "bootstrap" else None)
     write_json(target, found)
     people, checked = "SIMULATED raters" if is_simulated(table) else "raters", count_passed(table)
-    print(f"{table['rater'].nunique()} {people}, {table['item'].nunique()} items; mean of the dimensions, best first")
+    print(f"{table['rater'].nunique()} {people}, {without_checks(table)['item'].nunique()} items; mean of the dimensions, best first")
     for system, figures in sorted(found["all"].items(), key=lambda pair: pair[1]["mean_rank"]):
         print(f"{system:16}Win@1 {figures['win_at_1']:6.1%}   mean rank {figures['mean_rank']:.2f}   strength {figures['strength']:+.2f}")
     if len(checked):

@@ -147,18 +147,20 @@ def plot_win_matrix(table: pd.DataFrame, note: str) -> Figure:
 def plot_critical_difference(test: Nemenyi, note: str) -> Figure:
     """Mean ranks over items on a line; a bar joins systems that Nemenyi's test does not tell apart (``nemenyi``)."""
     names = {system: system_label(system) for system in test.ranks.index}
-    figure, axes = plt.subplots(figsize=(10, 0.32 * len(names) + 1.4))
+    figure, axes = plt.subplots(figsize=(10, 0.36 * len(names) + 1.6))
     scikit_posthocs.critical_difference_diagram(
         test.ranks.rename(names),
         test.p.rename(index=names, columns=names),
-        cd=test.critical_difference,
         ax=axes,
-        label_fmt_left="{label} ({rank:.2f})",
-        label_fmt_right="({rank:.2f}) {label}",
+        label_fmt_left="{label} ({rank:.2f}) ",
+        label_fmt_right=" ({rank:.2f}) {label}",
         color_palette={name: system_colour(system) for system, name in names.items()},
         crossbar_props={"color": "#333333", "linewidth": 3},
         text_h_margin=0.06,
     )
+    best, above = float(test.ranks.min()), 1.1  # the library would draw this bar through the numbers of the axis
+    axes.plot([best, best + test.critical_difference], [above] * 2, color="#333333", linewidth=3)
+    axes.text(best + test.critical_difference / 2, above + 0.1, f"CD = {test.critical_difference:.2f}", ha="center", va="bottom")
     axes.grid(visible=False)
     width = f"{test.critical_difference:.2f} (Nemenyi, 5 % level, over items)"
     text = f"Rank among the systems, mean over {test.items} items (1 is the best). A bar joins systems that differ by less than {width}."

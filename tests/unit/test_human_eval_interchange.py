@@ -203,7 +203,7 @@ def test_the_commands_from_completions_to_a_ranking(tmp_path, capsys):
     assert "72 ranks of 3 raters" in run("unblind", answers, "--key", out / "key.json", "--out", tmp_path / "r.csv")
     for interval in ("two-way", "bootstrap"):
         shown = run("rank", tmp_path / "r.csv", "--out", tmp_path / "r.json", "--interval", interval, "--bootstrap", 20)
-        assert "attention checks passed: 3 of 3" in shown
+        assert "3 raters, 3 items" in shown and "attention checks passed: 3 of 3" in shown
     found = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert set(found["all"]) == set(SYSTEMS) and found["all"]["base"]["win_at_1"] == 1.0 and found["all"]["sft"]["mean_rank"] == 3.0
     with pytest.raises(UserError, match="--interval z"):

@@ -6,7 +6,7 @@ import choix
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
@@ -15,7 +15,7 @@ from empathy_lib.errors import UserError
 from empathy_lib.human_eval import agreement, differences, power, ranking, strengths
 from empathy_lib.human_eval.agreement import kendall_w
 from empathy_lib.human_eval.cube import ALL, average_rank, to_cube, win_credit
-from empathy_lib.human_eval.intervals import Bootstrap
+from empathy_lib.human_eval.intervals import Bootstrap, two_way
 from empathy_lib.human_eval.ratings import COLUMNS, DIMENSIONS
 from empathy_lib.human_eval.simulate import simulate_ratings
 
@@ -80,6 +80,7 @@ def test_average_rank_by_hand(ranks, average):
 
 
 @given(RANKINGS)
+@settings(deadline=None)
 def test_invariants_of_complete_rankings(ranks):
     systems = ranks.shape[-1]
     for k in range(1, systems + 1):
@@ -144,10 +145,11 @@ def test_intervals_are_the_plain_bootstrap_of_both_clusters():
     for raters, chosen in zip(by_rater, by_item, strict=True):
         again = credit[np.repeat(np.arange(4), raters)][:, np.repeat(np.arange(6), chosen)]
         slow.append(np.nanmean(np.nanmean(again, axis=(0, 1)), axis=0))
-    low, high = np.quantile(slow, [0.025, 0.975], axis=0)
+    tail = stats.norm.cdf(-3.1824 * np.sqrt(4 / 3))  # t of 3 degrees of freedom, and 4 raters
+    low, high = np.quantile(slow, [tail, 1 - tail], axis=0)
     rows = result[(result["dimension"] == ALL) & (result["measure"] == "win_at_1")]
-    np.testing.assert_allclose(rows["low"], low)
-    np.testing.assert_allclose(rows["high"], high)
+    np.testing.assert_allclose(rows["low"], low, rtol=1e-5)
+    np.testing.assert_allclose(rows["high"], high, rtol=1e-5)
 
 
 def test_two_way_variance_by_hand():
@@ -163,6 +165,20 @@ def test_two_way_variance_by_hand():
     assert [row["low"], row["high"]] == pytest.approx([1 / (1 + np.exp(half - logit)), 1 / (1 + np.exp(-half - logit))])
 
 
+@pytest.mark.parametrize(
+    ("errors", "variance"),
+    [
+        ([[2, 1, 0], [-1, -1, -1]], 2 * 18 + 1.5 * 2 - 8),  # raters' sums ±3, items' 1, 0, -1: the whole formula
+        ([[3, 0, -2], [-2, -2, 3]], 2 * 2),  # raters' sums ±1, items' 1, -2, 1, and 30 in the cells: the smaller of 4 and 9 is the least
+        ([[3, -3, 0], [-2, 3, -1]], 1.5 * 2),  # raters' sums 0: of no use
+    ],
+)
+def test_the_variance_is_never_below_the_smaller_of_both(errors, variance):
+    influence = np.array(errors, float)
+    low, high = two_way(np.array(0.0), influence, np.ones_like(influence, bool))
+    assert [low, high] == pytest.approx(np.sqrt(variance) * np.array([-1, 1]) * stats.t.ppf(0.975, 1))
+
+
 def test_both_intervals_agree_on_a_study_of_a_good_size():
     cube = to_cube(simulate_ratings(STRENGTHS, 25, items(60), rng()))
     for make in (partial(ranking.ranking_table, ks=(1,)), strengths.estimate_strengths):
@@ -176,7 +192,7 @@ def test_intervals_hold_the_truth(raters, number, tastes):
     """Over 60 studies the standard error of a coverage is about 0.015; the whole measurement is tests/benchmarks/bench_coverage.py."""
     table = power.coverage(STRENGTHS, raters, number, simulations=60, rng=rng(7), rater_sd=tastes, item_sd=tastes)
     assert set(table["measure"]) == {"win_at_1", "mean_rank", "strength"}
-    assert table["coverage"].between(0.91, 0.995).all(), table
+    assert table["coverage"].between(0.91, 0.985).all(), table
     assert (table["width"] > 0).all() and (table["studies"] == 60).all()
 
 
@@ -239,6 +255,13 @@ def ordinal_alpha(units):
     observed = sum(distance(a, b) / (len(unit) - 1) for unit in units for a, b in permutations(unit, 2)) / total
     expected = sum(count[a] * count[b] * distance(a, b) for a in values for b in values) / (total * (total - 1))
     return 1 - observed / expected
+
+
+def test_the_definition_gives_krippendorffs_figure():
+    """Four observers, twelve units, some missing: Krippendorff (2011), Computing Krippendorff's alpha-reliability."""
+    observers = ["123321412...", "1233224125.3", ".3332342251.", "12332441251."]
+    units = [[int(value) for value in unit if value != "."] for unit in zip(*observers, strict=True)]
+    assert ordinal_alpha(units) == pytest.approx(0.815, abs=5e-4)
 
 
 def test_krippendorffs_alpha_by_its_definition_with_ties_and_missing():
@@ -324,6 +347,7 @@ def test_kendall_w_by_hand():
 
 
 @given(arrays(float, st.tuples(st.integers(3, 6), st.integers(3, 6)), elements=st.integers(1, 5).map(float)))
+@settings(deadline=None)
 def test_kendall_w_is_friedman_scaled(ranks):
     """W = chi-squared / (raters · (systems − 1)), ties included."""
     raters, systems = ranks.shape
@@ -409,6 +433,6 @@ def test_order_of_rows_changes_nothing():
 
 def test_the_papers_size_takes_seconds():
     ratings = simulate_ratings(STRENGTHS, 20, items(100), rng())
-    started = time.perf_counter()
+    started = time.process_time()
     ranking.ranking_table(ratings, bootstrap=Bootstrap(1000, rng()))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10

@@ -1,6 +1,6 @@
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from empathy_lib.errors import UserError
@@ -86,6 +86,7 @@ def test_no_file_and_a_folder(tmp_path):
 
 
 @given(st.binary(max_size=200))
+@settings(deadline=None)
 def test_any_bytes_give_a_table_or_a_user_error(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("fuzz") / "ratings.csv"
     for body in (content, GOOD.encode() + content):
