@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from empathy_lib.artefacts import generator
 from empathy_lib.base_models import load_policy
@@ -24,6 +24,7 @@ from empathy_lib.coe import answer_of, is_well_formed
 from empathy_lib.config import GenerationConfig, GRPOStageConfig
 from empathy_lib.copying import copy_rate, mask_copied_spans
 from empathy_lib.empathy_qa.schema import Item
+from empathy_lib.grpo_trainer import SharedPromptGRPOTrainer
 from empathy_lib.prompts import coe_prompt
 from empathy_lib.reward_model import RewardModel
 from empathy_lib.sft import finish_policy
@@ -135,7 +136,7 @@ def train_grpo(
         save_steps=config.checkpoint_steps,
         model_init_kwargs=None,
     )
-    trainer = GRPOTrainer(
+    trainer = SharedPromptGRPOTrainer(
         model=model,
         reward_funcs=[r_format, reward.as_function()],
         args=arguments,
