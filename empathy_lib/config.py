@@ -151,6 +151,14 @@ class GRPOStageConfig(_Config):
     mask_copied_spans: bool = Field(True, description="score the answer with its copied spans taken out")
     checkpoint_steps: int = Field(10, ge=1)
     seeds: int = Field(1, ge=1, description="training runs from the one SFT policy, each with a seed of its own; notebook 04 averages them")
+    aggregation: Literal["sum", "decoupled"] = Field(
+        "sum",
+        exclude_if=lambda value: value == "sum",
+        description="advantage of the rewards' sum, or the sum of an advantage for each (GDPO, arXiv 2601.05242)",
+    )
+    comparisons: list[Literal["no_sft", "smooth", "decoupled"]] = Field(
+        [], description="further training runs that notebook 04 sets beside its own: from the base, with the cosine as reward, decoupled"
+    )
     lora: LoraSettings = LoraSettings()
 
 

@@ -80,6 +80,11 @@ class AnswerReward:
         return r_answer
 
 
+def comparison(config: GRPOStageConfig, name: str) -> GRPOStageConfig:
+    """The configuration of one of ``grpo.comparisons``: ours but for the one thing that its name says (``no_sft`` changes the start)."""
+    return config.model_copy(update={"no_sft": {}, "smooth": {"reward": "smooth"}, "decoupled": {"aggregation": "decoupled"}}[name])
+
+
 def train_grpo(
     policy: Path,
     items: list[Item],
@@ -131,6 +136,7 @@ def train_grpo(
         beta=config.beta,
         loss_type="dapo",  # token-level mean (arXiv 2503.14476), TRL's default and our choice; the paper does not say
         scale_rewards="group",
+        multi_objective_aggregation="normalize_then_sum" if config.aggregation == "decoupled" else "sum_then_normalize",
         mask_truncated_completions=False,
         logging_steps=1,
         save_steps=config.checkpoint_steps,

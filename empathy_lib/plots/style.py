@@ -35,6 +35,11 @@ SYSTEM_LABELS = {
     "grpo": "SFT + GRPO",
     "reference": "References",
 }
+COMPARED_LABELS = {
+    "grpo_no_sft": "GRPO without SFT",
+    "grpo_smooth": "SFT + GRPO, smooth reward",
+    "grpo_decoupled": "SFT + GRPO, decoupled",
+}
 _FONT_FILE = "NotoSansCJKsc-Regular.otf"
 
 
