@@ -115,7 +115,13 @@ class SFTStageConfig(_Config):
     batch_size: int = Field(8, ge=1)
     gradient_accumulation: int = Field(1, ge=1)
     warmup_ratio: float = Field(0.05, ge=0, le=1)
-    checkpoint_steps: int = Field(50, ge=1)
+    checkpoint_steps: int = Field(50, ge=1, description="steps between checkpoints, and between looks at the validation loss")
+    patience: int = Field(
+        3,
+        ge=1,
+        exclude_if=lambda value: value == 3,
+        description="looks at the validation loss without a better one after which training stops; the policy with the best one is kept",
+    )
     lora: LoraSettings = LoraSettings()
 
 
