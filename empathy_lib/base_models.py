@@ -27,8 +27,8 @@ from transformers.utils import logging
 from empathy_lib import attention, wheel
 from empathy_lib.artefacts import cache_dir, digest, file_digest
 from empathy_lib.config import WHEEL, BaseModelConfig, GenerationConfig
+from empathy_lib.decoding import use_quick_generate
 from empathy_lib.errors import UserError
-from empathy_lib.kv_cache import use_growing_cache
 from empathy_lib.vocabulary import trim_model, trim_tokenizer
 
 _TRIM_VERSION = 1
@@ -156,10 +156,10 @@ def load_policy(folder: Path | str, *, dtype: str = "auto") -> tuple[PreTrainedM
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=working_dtype(dtype), use_safetensors=True, attn_implementation=attention_name()
     )
-    return model.to(device()).eval(), tokenizer
+    return use_quick_generate(model.to(device()).eval()), tokenizer
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def generate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -204,8 +204,6 @@ def keep_freed_memory() -> bool:
 
 
 keep_freed_memory()
-if device().type == "cpu":
-    use_growing_cache()
 # A notebook shows tables and figures; how often a library loaded 236 tensors is not among them.
 logging.set_verbosity_error()
 logging.disable_progress_bar()

@@ -115,7 +115,13 @@ class SFTStageConfig(_Config):
     batch_size: int = Field(8, ge=1)
     gradient_accumulation: int = Field(1, ge=1)
     warmup_ratio: float = Field(0.05, ge=0, le=1)
-    checkpoint_steps: int = Field(50, ge=1)
+    checkpoint_steps: int = Field(50, ge=1, description="steps between checkpoints, and between looks at the validation loss")
+    patience: int = Field(
+        3,
+        ge=1,
+        exclude_if=lambda value: value == 3,
+        description="looks at the validation loss without a better one after which training stops; the policy with the best one is kept",
+    )
     lora: LoraSettings = LoraSettings()
 
 
@@ -151,6 +157,14 @@ class GRPOStageConfig(_Config):
     mask_copied_spans: bool = Field(True, description="score the answer with its copied spans taken out")
     checkpoint_steps: int = Field(10, ge=1)
     seeds: int = Field(1, ge=1, description="training runs from the one SFT policy, each with a seed of its own; notebook 04 averages them")
+    aggregation: Literal["sum", "decoupled"] = Field(
+        "sum",
+        exclude_if=lambda value: value == "sum",
+        description="advantage of the rewards' sum, or the sum of an advantage for each (GDPO, arXiv 2601.05242)",
+    )
+    comparisons: list[Literal["no_sft", "smooth", "decoupled"]] = Field(
+        [], description="further training runs that notebook 04 sets beside its own: from the base, with the cosine as reward, decoupled"
+    )
     lora: LoraSettings = LoraSettings()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from empathy_lib.artefacts import generator
 from empathy_lib.base_models import load_policy
@@ -24,6 +24,7 @@ from empathy_lib.coe import answer_of, is_well_formed
 from empathy_lib.config import GenerationConfig, GRPOStageConfig
 from empathy_lib.copying import copy_rate, mask_copied_spans
 from empathy_lib.empathy_qa.schema import Item
+from empathy_lib.grpo_trainer import SharedPromptGRPOTrainer
 from empathy_lib.prompts import coe_prompt
 from empathy_lib.reward_model import RewardModel
 from empathy_lib.sft import finish_policy
@@ -79,6 +80,11 @@ class AnswerReward:
         return r_answer
 
 
+def comparison(config: GRPOStageConfig, name: str) -> GRPOStageConfig:
+    """The configuration of one of ``grpo.comparisons``: ours but for the one thing that its name says (``no_sft`` changes the start)."""
+    return config.model_copy(update={"no_sft": {}, "smooth": {"reward": "smooth"}, "decoupled": {"aggregation": "decoupled"}}[name])
+
+
 def train_grpo(
     policy: Path,
     items: list[Item],
@@ -130,12 +136,13 @@ def train_grpo(
         beta=config.beta,
         loss_type="dapo",  # token-level mean (arXiv 2503.14476), TRL's default and our choice; the paper does not say
         scale_rewards="group",
+        multi_objective_aggregation="normalize_then_sum" if config.aggregation == "decoupled" else "sum_then_normalize",
         mask_truncated_completions=False,
         logging_steps=1,
         save_steps=config.checkpoint_steps,
         model_init_kwargs=None,
     )
-    trainer = GRPOTrainer(
+    trainer = SharedPromptGRPOTrainer(
         model=model,
         reward_funcs=[r_format, reward.as_function()],
         args=arguments,

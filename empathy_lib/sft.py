@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase, PrinterCallback
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from empathy_lib.base_models import load_policy
@@ -57,6 +57,15 @@ def fits(pairs: list[dict], tokenizer: PreTrainedTokenizerBase, max_length: int)
     return [pair for pair, length in zip(pairs, lengths, strict=True) if length + 1 <= max_length]
 
 
+class EvaluateLast(TrainerCallback):
+    """The last step is evaluated like those at a multiple of ``eval_steps``: it may be the best."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Ask for it."""
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = True
+
+
 def train_sft(
     base: Path,
     train: list[dict],
@@ -68,6 +77,8 @@ def train_sft(
     tracking: Sequence[str] = (),
 ) -> list[dict]:
     """Fine-tune ``base`` on pairs, loss on the completion only; resumes from a checkpoint in ``folder``.
+
+    The policy kept is that with the lowest validation loss; after ``config.patience`` evaluations without a lower one training stops.
 
     Args:
         base: folder of a prepared base.
@@ -109,6 +120,9 @@ def train_sft(
         eval_strategy="steps",
         eval_steps=config.checkpoint_steps,
         save_steps=config.checkpoint_steps,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        restore_callback_states_from_checkpoint=True,  # how often the loss has not improved, too
         max_length=None,
         completion_only_loss=True,
         pad_to_multiple_of=8,
@@ -120,11 +134,10 @@ def train_sft(
         eval_dataset=Dataset.from_list([{k: p[k] for k in columns} for p in held]),
         processing_class=tokenizer,
         optimizers=(MasterAdamW(model.parameters(), lr=config.learning_rate), None),
-        callbacks=[JsonlLog(log), SaveByTime()],
+        callbacks=[JsonlLog(log), SaveByTime(), EvaluateLast(), EarlyStoppingCallback(config.patience)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
-    trainer.evaluate()
     finish_policy(trainer.model, tokenizer, base, folder)
     return read_log(log)
 

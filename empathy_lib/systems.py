@@ -24,6 +24,7 @@ SYSTEMS = ("base", "few_shot", "bm25", "sft_no_coe", "sft", "grpo")
 # The stage whose artefact a system needs.
 _STAGE = {"base": "01_dataset", "few_shot": "01_dataset", "bm25": "01_dataset", "sft_no_coe": "02_sft", "sft": "02_sft", "grpo": "04_grpo"}
 _POLICY = {"sft_no_coe": "no_coe/policy", "sft": "coe/policy", "grpo": "policy"}
+COMPARED = "grpo_"  # followed by one of grpo.comparisons: a system of notebook 04 alone
 _STOPS = re.compile(r"\n求助帖：|\n阅读求助帖")  # where a base model starts a task of its own
 
 
@@ -49,11 +50,14 @@ def few_shot_examples(run: Run) -> list[Item]:
 
 def policy_stage(system: str, seed: int = 1) -> str:
     """Name of the stage whose artefact a system needs; ``seed`` 2, 3, … is a further training run of ``grpo`` (``grpo.seeds``)."""
-    return _STAGE[system] + (f"_seed{seed}" if seed > 1 else "")
+    stage = f"04_{system}" if system.startswith(COMPARED) else _STAGE[system]
+    return stage + (f"_seed{seed}" if seed > 1 else "")
 
 
 def _policy_folder(run: Run, system: str, seed: int) -> Path:
-    return base_folder(run) if system in ("base", "few_shot") else run.stage(policy_stage(system, seed)) / _POLICY[system]
+    if system in ("base", "few_shot"):
+        return base_folder(run)
+    return run.stage(policy_stage(system, seed)) / _POLICY.get(system, "policy")
 
 
 def completions_stage(system: str, *, greedy: bool = False, sample: int = 1, seed: int = 1) -> str:
@@ -66,7 +70,7 @@ def complete(run: Run, system: str, items: list[Item], *, greedy: bool = False, 
     """One completion per item, generated once per run and cached under ``completions/``.
 
     Args:
-        system: one of :data:`SYSTEMS`.
+        system: one of :data:`SYSTEMS`, or ``grpo_`` and one of ``grpo.comparisons``.
         items: questions to answer; their order is kept.
         greedy: greedy decoding instead of the profile's sampling (a separate cache).
         sample: 1, or 2, 3, … for further completions of the same questions, each drawn afresh.
@@ -75,8 +79,9 @@ def complete(run: Run, system: str, items: list[Item], *, greedy: bool = False, 
     Raises:
         UserError: no such system, or its stage is not finished.
     """
-    if system not in SYSTEMS:
-        raise UserError(f"no system '{system}'; use one of {', '.join(SYSTEMS)}")
+    known = (*SYSTEMS, *(COMPARED + name for name in run.profile.grpo.comparisons))
+    if system not in known:
+        raise UserError(f"no system '{system}'; use one of {', '.join(known)}")
     name = completions_stage(system, greedy=greedy, sample=sample, seed=seed)
     request = {
         "generation": run.profile.generation.model_dump(),  # batch_size too: every batch has a seed of its own

@@ -36,6 +36,11 @@ SYSTEM_LABELS = {
     "grpo": "SFT + GRPO",
     "reference": "References",
 }
+COMPARED_LABELS = {
+    "grpo_no_sft": "GRPO without SFT",
+    "grpo_smooth": "SFT + GRPO, smooth reward",
+    "grpo_decoupled": "SFT + GRPO, decoupled",
+}
 OTHER_COLOUR = "#000000"  # of a system that is none of ours
 _FONT_FILE = "NotoSansCJKsc-Regular.otf"
 

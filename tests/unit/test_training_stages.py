@@ -94,6 +94,18 @@ def test_sft_takes_the_steps_of_a_stock_trainer(base, pairs, tmp_path):
     assert all(torch.allclose(trained[name], p.detach(), rtol=1e-2, atol=1e-4) for name, p in stock.model.named_parameters())
 
 
+def test_sft_stops_when_the_validation_loss_no_longer_falls_and_keeps_the_best_policy(base, pairs, tmp_path):
+    """At a rate far too high the loss soon rises: training ends ``patience`` evaluations after the best, whose weights are those kept."""
+    config = SFTStageConfig(batch_size=2, max_steps=30, learning_rate=0.03, warmup_ratio=0, checkpoint_steps=2, patience=2)
+    log = sft.train_sft(base, pairs[2:4], pairs[:2], tmp_path / "high", config, MODEL, seed=1)
+    losses = {record["step"]: record["eval_loss"] for record in log if "eval_loss" in record}
+    best = min(losses, key=losses.get)
+    assert max(losses) == best + 4 < 30
+    again = sft.train_sft(tmp_path / "high/policy", pairs, pairs[:2], tmp_path / "look", SFTStageConfig(
+        batch_size=2, max_steps=1, learning_rate=1e-12, checkpoint_steps=1), MODEL, seed=1)  # fmt: skip
+    assert next(record["eval_loss"] for record in again if "eval_loss" in record) == pytest.approx(losses[best], rel=1e-3)
+
+
 def test_too_long_items_are_dropped_and_none_left_is_an_error(base, pairs, tokenizer, tmp_path):
     assert sft.fits(pairs, tokenizer, 10_000) == pairs and sft.fits(pairs, tokenizer, 10) == []
     long = [{**pairs[0], "prompt": pairs[0]["prompt"] * 20}]
@@ -301,16 +313,36 @@ def test_rewards_in_trl_signature():
     assert grpo.r_format(texts, prompts=None) == [1.0, 0.0]
 
 
+def test_a_comparison_changes_one_thing():
+    config, changed = GRPOStageConfig(beta=0.3), {}
+    for name in ("no_sft", "smooth", "decoupled"):
+        made = grpo.comparison(config, name)
+        changed[name] = {key: value for key, value in vars(made).items() if value != getattr(config, key)}
+    assert changed == {"no_sft": {}, "smooth": {"reward": "smooth"}, "decoupled": {"aggregation": "decoupled"}}
+
+
+def test_the_stage_of_the_sum_is_asked_for_as_before_there_was_another_aggregation():
+    assert "aggregation" not in GRPOStageConfig().model_dump()
+    assert GRPOStageConfig(aggregation="decoupled").model_dump()["aggregation"] == "decoupled"
+
+
 def test_group_advantages():
     advantages = grpo.group_advantages(np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]))
     assert advantages[0] == pytest.approx([0.866, 0.866, -0.866, -0.866], abs=1e-3)
     assert (advantages[1] == 0).all()
 
 
-@pytest.mark.parametrize("tuning", ["full", "lora"])
-def test_grpo_runs_from_the_sft_policy(base, items, tmp_path, tuning):
+@pytest.mark.parametrize(("tuning", "aggregation"), [("full", "sum"), ("full", "decoupled"), ("lora", "sum")])
+def test_grpo_runs_from_the_sft_policy(base, items, tmp_path, tuning, aggregation):
     config = GRPOStageConfig(
-        tuning=tuning, max_steps=2, prompts_per_step=1, num_generations=4, micro_batch=2, learning_rate=1e-3, checkpoint_steps=1
+        tuning=tuning,
+        aggregation=aggregation,
+        max_steps=2,
+        prompts_per_step=1,
+        num_generations=4,
+        micro_batch=2,
+        learning_rate=1e-3,
+        checkpoint_steps=1,
     )
     reward = grpo.AnswerReward(FakeJudge(), "smooth")
     log = grpo.train_grpo(base, items, reward, tmp_path, config, GenerationConfig(max_new_tokens=8), seed=1)
