@@ -139,6 +139,20 @@ class RatingStore:
         with self._transaction() as db:
             db.execute("UPDATE rater SET stopped_at = NULL WHERE name = ?", (rater,))
 
+    def forget(self, rater: str) -> int:
+        """Delete all that a rater has given, as they may ask; their link stays valid and begins anew. Returns how many ranks there were.
+
+        Raises:
+            UserError: no such rater.
+        """
+        if rater not in self.tokens():
+            raise UserError(f"{self.path}: no rater '{rater}'; it knows {', '.join(self.tokens())}")
+        with self._transaction() as db:
+            db.execute("PRAGMA secure_delete = ON")  # what is deleted is written over in the file
+            db.execute("DELETE FROM visit WHERE rater = ?", (rater,))
+            db.execute("UPDATE rater SET consented_at = NULL, stopped_at = NULL WHERE name = ?", (rater,))
+            return db.execute("DELETE FROM rating WHERE rater = ?", (rater,)).rowcount
+
     def save(
         self, rater: str, item: str, ranks: Mapping[tuple[str, str], int], *, visit: str = "", step: int = 0, seconds: float = 0.0
     ) -> None:
