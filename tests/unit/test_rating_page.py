@@ -1,15 +1,23 @@
 """The rating page as its server sees it: who is let in, what is shown, what is kept. A browser drives it in test_rating_browser.py."""
 
+import http.client
 import json
+import multiprocessing
+import random
 import sqlite3
+import time
+from urllib.parse import urlencode
 
+import numpy as np
 import pytest
 from markupsafe import escape
 from starlette.testclient import TestClient
 
+from empathy_lib import coe
 from empathy_lib.errors import UserError
 from empathy_lib.human_eval import page
 from empathy_lib.human_eval.collect import open_collection
+from empathy_lib.human_eval.design import build_study, write_study
 from empathy_lib.human_eval.instructions import DIMENSION_TEXTS, WORDS
 from empathy_lib.human_eval.ratings import DIMENSIONS
 
@@ -165,13 +173,19 @@ def test_one_raters_link_opens_no_sheet_of_another(client, queries):
             assert [other for other in RATERS if f"{other} reads" in shown] == [rater] and f"{rater} reads {item}" in shown
 
 
-def test_a_chain_is_shown_only_where_the_study_gives_one(collection):
-    for own in collection.sheets.values():
-        for sheet in own:
-            sheet.replies[0].chain = ""
-    client = TestClient(page.create_app(collection, ADDRESS), base_url=ADDRESS)
-    collection.store.consent("rater-01")
-    assert "推理" not in client.get("/sheet/1", params={"rater": collection.store.tokens()["rater-01"]}).text
+@pytest.mark.parametrize("show_chain", [True, False])
+def test_the_design_says_whether_raters_see_the_chain(tmp_path, items, show_chain):
+    chain = items[0].answers[0].coe
+    answers = {"grpo": coe.render(chain, "抱抱你。"), "bm25": "会好的。"}
+    write_study(
+        build_study({"q1": answers}, {"q1": "帖"}, raters=1, items=1, rng=np.random.default_rng(0), show_chain=show_chain), tmp_path
+    )
+    made = open_collection(tmp_path)
+    made.store.consent("rater-01")
+    client = TestClient(page.create_app(made, ADDRESS), base_url=ADDRESS)
+    shown = client.get("/sheet/1", params={"rater": made.store.tokens()["rater-01"]}).text
+    assert "抱抱你。" in shown and "会好的。" in shown
+    assert [shown.count(words) for words in ("写回复前的推理", chain.L1, chain.L4)] == [int(show_chain)] * 3
 
 
 def test_rate_all_come_back_and_change_one(client, collection, queries):
@@ -220,6 +234,52 @@ def test_a_save_that_fails_is_never_called_saved(client, collection, queries, ca
     answer = client.post(f"/sheet/1?{queries['rater-01']}", data=whole(go="next"))
     assert answer.status_code == 503 and "没有保存" in answer.text and "disk full" not in answer.text
     assert "disk full" in capsys.readouterr().err
+
+
+def rate_over_the_web(port, token, sheets):
+    """One rater: a dimension at a time, again and again until the server says that it has it."""
+    for number in range(1, sheets + 1):
+        for step, name in enumerate(DIMENSIONS, 1):
+            said = {f"{name} A": 1 + (number + step) % 2, f"{name} B": 1, "visit": f"v{number}", "step": step, "seconds": step}
+            while True:
+                try:
+                    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+                    connection.request("POST", f"/sheet/{number}?rater={token}", urlencode(said), kind)
+                    if connection.getresponse().status == 204:
+                        break
+                except (OSError, http.client.HTTPException):
+                    time.sleep(0.05)
+                finally:
+                    connection.close()
+
+
+def test_twenty_raters_on_a_server_that_is_killed_at_random_lose_nothing_and_double_nothing(tmp_path):
+    items, raters = [f"q{n}" for n in range(5)], 20
+    completions = {item: {system: f"{system} {item}" for system in SYSTEMS} for item in items}
+    write_study(build_study(completions, dict.fromkeys(items, "帖"), raters=raters, items=5, rng=np.random.default_rng(0)), tmp_path)
+    made, fork, moment = open_collection(tmp_path), multiprocessing.get_context("fork").Process, random.Random(2)
+    for rater in made.sheets:
+        made.store.consent(rater)
+    kills, (taken, people) = 0, (page.listen("127.0.0.1", 0), [])
+    with taken:
+        for token in made.store.tokens().values():
+            people.append(fork(target=rate_over_the_web, args=(taken.getsockname()[1], token, len(items))))
+            people[-1].start()
+        while any(one.is_alive() for one in people):
+            server = fork(target=page.serve, args=(made, taken, page.address(taken)))
+            server.start()
+            time.sleep(moment.uniform(0.2, 1.0))
+            server.kill()  # SIGKILL
+            server.join()
+            kills += 1
+    assert kills >= 4 and [one.exitcode for one in people] == [0] * raters
+    rows = made.store.complete_ratings()
+    assert len(rows) == len({row[:4] for row in rows}) == raters * len(items) * len(DIMENSIONS) * 2
+    place = {(rater, sheet.item): number for rater, own in made.sheets.items() for number, sheet in enumerate(own, 1)}
+    for rater, item, dimension, letter, rank, seconds in rows:
+        step = DIMENSIONS.index(dimension) + 1
+        assert rank == (1 + (place[rater, item] + step) % 2 if letter == "A" else 1) and seconds == len(DIMENSIONS)
 
 
 def test_a_taken_port_is_said_and_localhost_is_not_open_to_others(collection):
