@@ -28,7 +28,7 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -74,7 +74,11 @@ class _Page:
                 *(Route(f"/{name}", FileResponse(_FILES / name, headers=_HEADERS)) for name in ("page.css", "page.js")),
             ],
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=self._hosts, www_redirect=False)],
-            exception_handlers={HTTPException: self._refuse, sqlite3.Error: self._unsaved},
+            exception_handlers={
+                HTTPException: self._refuse,
+                sqlite3.Error: self._unsaved,
+                ClientDisconnect: lambda *_: Response(status_code=400),  # left before the request was whole; nobody reads this
+            },
         )
 
     def start(self, request: Request) -> Response:

@@ -1,5 +1,6 @@
 """The rating page as its server sees it: who is let in, what is shown, what is kept. A browser drives it in test_rating_browser.py."""
 
+import contextlib
 import http.client
 import json
 import multiprocessing
@@ -261,15 +262,22 @@ def test_twenty_raters_on_a_server_that_is_killed_at_random_lose_nothing_and_dou
     made, fork, moment = open_collection(tmp_path), multiprocessing.get_context("fork").Process, random.Random(2)
     for rater in made.sheets:
         made.store.consent(rater)
-    kills, (taken, people) = 0, (page.listen("127.0.0.1", 0), [])
-    with taken:
+    kills, people = 0, []
+
+    def saves():
+        with contextlib.closing(sqlite3.connect(made.store.path)) as db:
+            return db.execute("SELECT TOTAL(step) FROM visit").fetchone()[0]
+
+    with page.listen("127.0.0.1", 0) as taken:
         for token in made.store.tokens().values():
             people.append(fork(target=rate_over_the_web, args=(taken.getsockname()[1], token, len(items))))
             people[-1].start()
         while any(one.is_alive() for one in people):
             server = fork(target=page.serve, args=(made, taken, page.address(taken)))
             server.start()
-            time.sleep(moment.uniform(0.2, 1.0))
+            enough = saves() + moment.randint(15, 45)
+            while saves() < enough and any(one.is_alive() for one in people):
+                time.sleep(0.01)
             server.kill()  # SIGKILL
             server.join()
             kills += 1
