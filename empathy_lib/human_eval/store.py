@@ -71,10 +71,11 @@ class RatingStore:
             with contextlib.closing(self._connect()) as connection:
                 if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
                     raise UserError(f"{self.path}: this disk allows no write-ahead log; put the study on a local disk")
-            with self._transaction() as db:
-                if self._is_empty(db):
-                    self._create(db, digest, list(replies))
-                self._check(db, digest)
+                if self._is_empty(connection):  # else only read: opening waits for nobody's save
+                    with self._transaction() as db:
+                        if self._is_empty(db):  # nobody was quicker
+                            self._create(db, digest, list(replies))
+                self._check(connection, digest)
         except (sqlite3.Error, OSError) as error:
             raise UserError(f"{self.path}: cannot be used as a rating database ({error}); move it away or mend the disk") from error
 

@@ -1,5 +1,6 @@
 """Ratings of people on disk: one study, nothing lost, nothing doubled, and the CSV that comes out."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -156,7 +157,11 @@ def rate_in_a_process(path, rater, attempt):
         for dimension in DIMENSIONS if item not in done else ():
             ranks = {("A", dimension): attempt, ("B", dimension): attempt + 1}
             os.write(log, f"try {item} {dimension} {attempt}\n".encode())
-            store.save(rater, item, ranks, visit=f"{item} {attempt}", step=DIMENSIONS.index(dimension), seconds=1.0)
+            saved = False
+            while not saved:
+                with contextlib.suppress(sqlite3.OperationalError):  # on a starved machine a save may be refused; the page tries again too
+                    store.save(rater, item, ranks, visit=f"{item} {attempt}", step=DIMENSIONS.index(dimension), seconds=1.0)
+                    saved = True
             os.write(log, f"ok {item} {dimension} {attempt}\n".encode())
 
 
