@@ -65,10 +65,12 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, *hashlib.sha256(purpose.encode()).digest()[:8]])
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text so that a reader sees the old file or the new one, never half of one."""
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Write UTF-8 text so that a reader sees the old file or the new one, never half of one; ``private``: only its owner can read it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
+    mode = 0o600 if private else 0o666
+    with open(temporary, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, mode)) as handle:
+        handle.write(text)
     os.replace(temporary, path)
 
 

@@ -262,6 +262,7 @@ def rate(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="Folder with study.jsonl and key.json; ratings.sqlite is kept there.")],
     export: Annotated[str | None, typer.Option(metavar="FILE", help="Write the CSV that `rank` reads, and serve nothing.")] = None,
     links: Annotated[str | None, typer.Option(metavar="FILE", help="Write the raters' links as a CSV too.")] = None,
+    forget: Annotated[str | None, typer.Option(metavar="RATER", help="Delete all that this rater gave, and serve nothing.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 is any free one.")] = 8642,
     host: Annotated[str, typer.Option(help="Address to listen at; any other than this opens the page to the network.")] = "127.0.0.1",
     url: Annotated[str | None, typer.Option(help="Address that raters use, if not http://HOST:PORT (behind a proxy).")] = None,
@@ -270,6 +271,9 @@ def rate(
     from empathy_lib.human_eval import collect
 
     collection = collect.open_collection(study)
+    if forget is not None:
+        print(f"deleted {collection.store.forget(forget)} ranks of {forget}; the link begins anew")
+        return
     if export is not None:
         counts = collect.export_ratings(collection, _writable(export, "--export"))
         print(f"wrote {export}: {counts['complete']} sheets; left out: {counts['begun']} incomplete, {counts['untouched']} not begun")
@@ -278,7 +282,7 @@ def rate(
 
     table = _writable(links, "--links") if links is not None else None
     taken = page.listen(host, port)
-    address = (url or page.address(taken)).rstrip("/")
+    address = page.address(taken, url or "")
     found = page.links(collection, address)
     if table:
         collect.write_links(found, table)
@@ -287,7 +291,7 @@ def rate(
     if page.is_open_to_others(taken):
         print(f"warning: listening at {host}: others in the network can reach this page, and without https in front read what is sent")
     print(f"ratings are kept in {collection.store.path}; Ctrl-C ends the page, the same command goes on with the same links", flush=True)
-    page.serve(collection, taken)
+    page.serve(collection, taken, address)
     print("{complete} sheets complete, {begun} begun, {untouched} not begun".format(**collection.store.counts()))
 
 

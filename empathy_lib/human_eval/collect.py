@@ -5,9 +5,7 @@ Knows: which files a study has and that they belong together. Does not know: how
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import BaseModel, Field
 
-from empathy_lib.artefacts import RATINGS, file_digest
+from empathy_lib.artefacts import RATINGS, file_digest, write_text
 from empathy_lib.empathy_qa.schema import iter_jsonl
 from empathy_lib.errors import UserError
 from empathy_lib.human_eval.design import KEY_FILE, STUDY_FILE, unblind
@@ -59,7 +57,9 @@ def read_sheets(folder: Path) -> dict[str, list[Sheet]]:
     path, key = folder / STUDY_FILE, folder / KEY_FILE
     for file in (path, key):
         if not file.is_file():
-            raise UserError(f"{file}: no such file; a study is a folder with {STUDY_FILE} and {KEY_FILE}, as notebook 06 writes it")
+            raise UserError(
+                f"{file}: no such file; a study is a folder with {STUDY_FILE} and {KEY_FILE}, as `study` and notebook 06 write it"
+            )
     sheets: list[Sheet] = []
     seen: dict[tuple[str, str], int] = {}
     for number, sheet in iter_jsonl(path, Sheet, "; a line is {rater, position, item, post, replies: [{letter, text}]}"):
@@ -107,21 +107,10 @@ def export_ratings(collection: Collection, path: Path) -> dict[str, int]:
     if not rows:
         raise UserError(f"{collection.store.path}: no sheet is complete yet ({counts['begun']} begun); export once somebody has rated one")
     letters = pd.DataFrame(rows, columns=["rater", "item", "dimension", "letter", "rank", "seconds"])
-    with _replacing(path) as temporary:
-        write_ratings(unblind(letters, collection.folder / KEY_FILE), temporary)
+    write_ratings(unblind(letters, collection.folder / KEY_FILE), path)
     return counts
 
 
 def write_links(links: Mapping[str, str], path: Path) -> None:
     """Write the raters' links as a CSV of ``rater,link`` that only its owner can read."""
-    with _replacing(path) as temporary:
-        os.close(os.open(temporary, os.O_CREAT, 0o600))
-        pd.DataFrame(links.items(), columns=["rater", "link"]).to_csv(temporary, index=False)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file to write, which takes the place of ``path`` once it is whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    yield temporary
-    os.replace(temporary, path)
+    write_text(path, pd.DataFrame(links.items(), columns=["rater", "link"]).to_csv(index=False), private=True)

@@ -46,39 +46,54 @@ DIMENSION_TEXTS: dict[str, dict[str, Dimension]] = {
     },
 }
 
-_WORDS = {
-    "en": {
-        "title": "Instructions for raters",
-        "paragraphs": (
+
+@dataclass(frozen=True)
+class Words:
+    """What raters are told in one language: ``task`` before the dimensions, the rest after them; ``help`` says which people to turn to."""
+
+    title: str
+    task: tuple[str, ...]
+    judging: str
+    replies: str
+    distress: str
+    help: str
+
+
+CRISIS_LINE, HELPLINES = "12356", "findahelpline.com"  # mainland China; elsewhere
+WORDS = {
+    "en": Words(
+        title="Instructions for raters",
+        task=(
             "You will read posts in which somebody describes a personal difficulty, and under each post several replies, lettered A, "
             "B, C and so on. The letters are drawn anew for every post: A is not the same author twice.",
             "Read the post and all replies first. Then rank the replies on each of the four dimensions below: 1 is the best. Replies "
             "that you cannot tell apart may share a rank. A reply can be first on one dimension and last on another; judge each "
             "dimension by itself.",
-            "There are no right answers: it is your own opinion that counts. Do not look anything up, do not discuss the replies with "
-            "other raters, and do not prefer a reply only because it is long. Some replies are there to see whether they are being "
-            "read; they say themselves how to rank them.",
-            "The replies were written by computer programs or taken from a collection. They are no counselling and nobody should act "
-            "on them.",
-            "The posts can be distressing. You may take a break or stop at any time, without giving a reason. If a post affects you, "
-            "or if you are in difficulty yourself, talk to somebody: a person you trust, a doctor, an emergency number, or a crisis "
-            "line (mainland China: 12356; elsewhere: findahelpline.com).",
         ),
-    },
-    "zh": {
-        "title": "评分说明",
-        "paragraphs": (
+        judging="There are no right answers: it is your own opinion that counts. Do not look anything up, do not discuss the replies with "
+        "other raters, and do not prefer a reply only because it is long. Some replies are there to see whether they are being "
+        "read; they say themselves how to rank them.",
+        replies="The replies were written by computer programs or taken from a collection. They are no counselling and nobody should act "
+        "on them.",
+        distress="The posts can be distressing. You may take a break or stop at any time, without giving a reason.",
+        help="If a post affects you, or if you are in difficulty yourself, talk to somebody: a person you trust, a doctor, an emergency "
+        f"number, or a crisis line (mainland China: {CRISIS_LINE}; elsewhere: {HELPLINES}).",
+    ),
+    "zh": Words(
+        title="评分说明",
+        task=(
             "您会读到一些求助帖，发帖人讲述自己的困扰；每个帖子下面有几条回复，用字母 A、B、C 等表示。字母在每个帖子里都重新打乱："
             "两个帖子里的 A 并不是同一个作者。",
             "请先读完帖子和全部回复，再在下面四个维度上分别给回复排序：1 为最好。分不出高下的回复可以并列。"
             "同一条回复可以在一个维度排第一、在另一个维度排最后，请逐个维度判断。",
-            "没有标准答案，我们想知道的是您自己的看法。请不要查资料，不要和其他评分人讨论，也不要仅仅因为回复长就排在前面。"
-            "少数回复用来确认您在认真阅读，它们自己会写明应当排在哪里。",
-            "这些回复由计算机程序生成，或取自已有的语料。它们不是心理咨询，请不要照着去做。",
-            "帖子的内容可能让人难受。您可以随时休息或退出，不需要理由。如果读后感到不适，或者您自己正处在困难中，请找人谈谈："
-            "您信任的人、医生、急救电话，或心理援助热线（中国大陆：12356；其他地区：findahelpline.com）。",
         ),
-    },
+        judging="没有标准答案，我们想知道的是您自己的看法。请不要查资料，不要和其他评分人讨论，也不要仅仅因为回复长就排在前面。"
+        "少数回复用来确认您在认真阅读，它们自己会写明应当排在哪里。",
+        replies="这些回复由计算机程序生成，或取自已有的语料。它们不是心理咨询，请不要照着去做。",
+        distress="帖子的内容可能让人难受。您可以随时休息或退出，不需要理由。",
+        help="如果读后感到不适，或者您自己正处在困难中，请找人谈谈：您信任的人、医生、急救电话，"
+        f"或心理援助热线（中国大陆：{CRISIS_LINE}；其他地区：{HELPLINES}）。",
+    ),
 }
 
 
@@ -91,8 +106,9 @@ def instructions(language: str) -> str:
     Raises:
         UserError: another language.
     """
-    if language not in _WORDS:
-        raise UserError(f"instructions in '{language}': not written; use one of {', '.join(_WORDS)}")
-    words, texts = _WORDS[language], DIMENSION_TEXTS[language]
+    if language not in WORDS:
+        raise UserError(f"instructions in '{language}': not written; use one of {', '.join(WORDS)}")
+    words, texts = WORDS[language], DIMENSION_TEXTS[language]
     dimensions = [f"- **{texts[name].name}**: {texts[name].question} {texts[name].definition}" for name in DIMENSIONS]
-    return "\n\n".join([f"# {words['title']}", *words["paragraphs"][:2], "\n".join(dimensions), *words["paragraphs"][2:]]) + "\n"
+    distress = f"{words.distress}{' ' if language == 'en' else ''}{words.help}"
+    return "\n\n".join([f"# {words.title}", *words.task, "\n".join(dimensions), words.judging, words.replies, distress]) + "\n"

@@ -1,6 +1,6 @@
 """The rating page: a rater opens their link, reads a post and its replies, ranks them, and comes back whenever they like.
 
-Knows: what a rater sees and sends, and the words on the page (``rating_page/page.html``). Does not know: systems, the key, SQL.
+Knows: what a rater sees and sends, and who may ask. Does not know: systems, the key, SQL; the wording of the task (``instructions``).
 
 Each page is made on the server from what the store holds, so nothing is lost with the server or a browser. Only the token in the
 link says who asks; without a valid one there is nothing to see, not even how many raters there are. Jinja escapes all text.
@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import math
+import re
 import secrets
 import socket
 import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import jinja2
 import uvicorn
@@ -25,55 +26,59 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
 
 from empathy_lib.errors import UserError
 from empathy_lib.human_eval.collect import Collection, Sheet
-from empathy_lib.human_eval.ratings import DIMENSION_QUESTIONS, DIMENSIONS
+from empathy_lib.human_eval.instructions import CRISIS_LINE, DIMENSION_TEXTS, HELPLINES, WORDS
+from empathy_lib.human_eval.ratings import DIMENSIONS
 from empathy_lib.human_eval.store import Rater
 
 _FILES = Path(__file__).with_name("rating_page")
-# Chinese name and question of each dimension; the English ones stand in ``ratings``.
-_CHINESE = {
-    "Fluency": ("流畅", "读起来自然、通顺吗？"),
-    "Identification": ("理解", "看懂了这个人的感受和缘由吗？"),
-    "Comforting": ("安慰", "能让这个人感到安慰吗？"),
-    "Suggestion": ("建议", "给出的建议有帮助吗？"),
-}
-_DIMENSIONS = [(name, *_CHINESE[name], DIMENSION_QUESTIONS[name]) for name in DIMENSIONS]
 _HEADERS = {
     "Cache-Control": "no-store",  # a page from a cache would show ranks that were changed since
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",  # the address holds the token
     "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
-def create_app(collection: Collection) -> Starlette:
-    """The web application of one study."""
-    return _Page(collection).app
+def create_app(collection: Collection, address: str) -> Starlette:
+    """The web application of one study. It answers only under ``address``, which the links begin with, and this machine's own names."""
+    return _Page(collection, address).app
 
 
 class _Page:
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Collection, address: str) -> None:
         self._sheets, self._store = collection.sheets, collection.store
-        loader = jinja2.FileSystemLoader(_FILES)
-        self._template = jinja2.Environment(
-            loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-        ).get_template("page.html")
+        self._hosts = [_host(address), *_LOOPBACK]
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(_FILES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        environment.globals |= {"words": WORDS, "texts": DIMENSION_TEXTS, "crisis_line": CRISIS_LINE, "helplines": HELPLINES}
+        self._template = environment.get_template("page.html")
         self.app = Starlette(
             routes=[
                 Route("/", self.start, methods=["GET"]),
                 Route("/", self.decide, methods=["POST"]),
                 Route("/sheet/{number:int}", self.show, methods=["GET"]),
                 Route("/sheet/{number:int}", self.save, methods=["POST"]),
-                Mount("/files", StaticFiles(directory=_FILES)),
+                *(Route(f"/{name}", FileResponse(_FILES / name, headers=_HEADERS)) for name in ("page.css", "page.js")),
             ],
-            exception_handlers={HTTPException: self._refuse, sqlite3.Error: self._unsaved},
+            middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=self._hosts, www_redirect=False)],
+            exception_handlers={
+                HTTPException: self._refuse,
+                sqlite3.Error: self._unsaved,
+                ClientDisconnect: lambda *_: Response(status_code=400),  # left before the request was whole; nobody reads this
+            },
         )
 
     def start(self, request: Request) -> Response:
@@ -81,9 +86,7 @@ class _Page:
         rater = self._rater(request)
         sheets = self._sheets[rater.name]
         if not rater.consented or rater.stopped:
-            replies = max(len(sheet.replies) for sheet in sheets)
-            view = "stopped" if rater.stopped else "notice"
-            return self._render(view, request, total=len(sheets), replies=replies, dimensions=_DIMENSIONS)
+            return self._render("stopped" if rater.stopped else "notice", request, total=len(sheets))
         complete = self._store.complete_items(rater.name)
         for number, sheet in enumerate(sheets, 1):
             if sheet.item not in complete:
@@ -112,14 +115,14 @@ class _Page:
         """Keep what was sent; 204 to the script that saves each click, the next sheet to the button."""
         rater = await run_in_threadpool(self._rater, request)
         sheet = self._sheet(rater, request)
-        if not rater.consented:
+        if not rater.consented:  # a rater who has stopped may have a last click still under way
             raise HTTPException(403)
         form = await request.form()
         ranks = _ranks(form, sheet)
         visit, step, seconds = str(form.get("visit", ""))[:64], _number(form, "step"), _number(form, "seconds")
         await run_in_threadpool(self._store.save, rater.name, sheet.item, ranks, visit=visit, step=int(step), seconds=seconds)
         if form.get("go") != "next":
-            return Response(status_code=204)
+            return Response(status_code=204, headers=_HEADERS)
         if sheet.item not in await run_in_threadpool(self._store.complete_items, rater.name):
             return await run_in_threadpool(self._render_sheet, request, rater, sheet, incomplete=True)
         number = request.path_params["number"] + 1
@@ -127,9 +130,17 @@ class _Page:
 
     def _rater(self, request: Request) -> Rater:
         rater = self._store.rater(request.query_params.get("rater", ""))
-        if rater is None:
+        if rater is None or (request.method == "POST" and self._is_foreign(request)):
             raise HTTPException(403)
         return rater
+
+    def _is_foreign(self, request: Request) -> bool:
+        """Whether a page of another site sends this, in the browser of someone whose link leaked."""
+        site = request.headers.get("sec-fetch-site")
+        if site is not None:
+            return site not in ("same-origin", "none")
+        origin = request.headers.get("origin", "null")  # our own forms say null too, since they send no referrer
+        return origin != "null" and _host(origin) not in self._hosts
 
     def _sheet(self, rater: Rater, request: Request) -> Sheet:
         sheets, number = self._sheets[rater.name], request.path_params["number"]
@@ -154,7 +165,6 @@ class _Page:
             ranks=self._store.ranks(rater.name, sheet.item),
             incomplete=incomplete,
             visit=secrets.token_hex(8),
-            dimensions=_DIMENSIONS,
         )
 
     def _render(self, view: str, request: Request, status: int = 200, **values: Any) -> HTMLResponse:
@@ -167,6 +177,15 @@ class _Page:
     def _unsaved(self, request: Request, error: sqlite3.Error) -> Response:
         print(f"error: {self._store.path}: {error}; a save was refused, and the rater told so", file=sys.stderr)
         return self._render("unsaved", request, status=503)
+
+
+def _host(address: str) -> str:
+    """Host of a web address, lower case, an IPv6 number in brackets as a Host header has it; empty where there is none."""
+    try:
+        host = urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+    return f"[{host}]" if ":" in host else host
 
 
 def _redirect(request: Request, path: str) -> Response:
@@ -227,15 +246,23 @@ def is_open_to_others(taken: socket.socket) -> bool:
     return not ipaddress.ip_address(taken.getsockname()[0]).is_loopback
 
 
-def address(taken: socket.socket) -> str:
-    """The web address of a socket; of one that listens everywhere, by this machine's name."""
+def address(taken: socket.socket, url: str = "") -> str:
+    """What the links begin with: ``url``, else the socket's address; of one that listens everywhere, by this machine's name.
+
+    Raises:
+        UserError: ``url`` is no address of a whole site.
+    """
+    if url:
+        if not (re.fullmatch(r"https?://[^/?#@]+/?", url) and _host(url)):
+            raise UserError(f"--url {url}: no address of a whole site; give one such as https://rating.example.org, without a path")
+        return url.rstrip("/")
     host, port = taken.getsockname()[:2]
     ip = ipaddress.ip_address(host)
     return f"http://{socket.gethostname() if ip.is_unspecified else f'[{ip}]' if ip.version == 6 else ip}:{port}"
 
 
-def serve(collection: Collection, taken: socket.socket) -> None:
+def serve(collection: Collection, taken: socket.socket, address: str) -> None:
     """Serve until Ctrl-C or SIGTERM. Nothing is logged of requests: their addresses hold tokens."""
-    config = uvicorn.Config(create_app(collection), log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+    config = uvicorn.Config(create_app(collection, address), log_level="warning", access_log=False, timeout_graceful_shutdown=5)
     with contextlib.suppress(KeyboardInterrupt):  # the usual end
         uvicorn.Server(config).run(sockets=[taken])

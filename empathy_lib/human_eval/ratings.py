@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from empathy_lib.artefacts import write_text
 from empathy_lib.errors import UserError
 
 COLUMNS = ("rater", "item", "dimension", "system", "rank")
@@ -128,7 +129,8 @@ def _number(where: str, column: str, text: str, least: int, remedy: str) -> floa
 
 def write_ratings(ratings: pd.DataFrame, path: str | Path) -> None:
     """Write ratings in the layout that :func:`read_ratings` reads; ``seconds`` too, where there are any."""
-    ratings[[*COLUMNS, *ratings.columns.intersection([SECONDS])]].to_csv(path, index=False, float_format="%g")
+    table = ratings[[*COLUMNS, *ratings.columns.intersection([SECONDS])]]
+    write_text(Path(path), table.to_csv(index=False, float_format="%g"))
 
 
 def is_simulated(ratings: pd.DataFrame) -> bool:

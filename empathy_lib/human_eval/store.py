@@ -71,10 +71,11 @@ class RatingStore:
             with contextlib.closing(self._connect()) as connection:
                 if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
                     raise UserError(f"{self.path}: this disk allows no write-ahead log; put the study on a local disk")
-            with self._transaction() as db:
-                if self._is_empty(db):
-                    self._create(db, digest, list(replies))
-                self._check(db, digest)
+                if self._is_empty(connection):  # else only read: opening waits for nobody's save
+                    with self._transaction() as db:
+                        if self._is_empty(db):  # nobody was quicker
+                            self._create(db, digest, list(replies))
+                self._check(connection, digest)
         except (sqlite3.Error, OSError) as error:
             raise UserError(f"{self.path}: cannot be used as a rating database ({error}); move it away or mend the disk") from error
 
@@ -138,6 +139,20 @@ class RatingStore:
         """Note that the rater who had stopped goes on."""
         with self._transaction() as db:
             db.execute("UPDATE rater SET stopped_at = NULL WHERE name = ?", (rater,))
+
+    def forget(self, rater: str) -> int:
+        """Delete all that a rater has given, as they may ask; their link stays valid and begins anew. Returns how many ranks there were.
+
+        Raises:
+            UserError: no such rater.
+        """
+        if rater not in self.tokens():
+            raise UserError(f"{self.path}: no rater '{rater}'; it knows {', '.join(self.tokens())}")
+        with self._transaction() as db:
+            db.execute("PRAGMA secure_delete = ON")  # what is deleted is written over in the file
+            db.execute("DELETE FROM visit WHERE rater = ?", (rater,))
+            db.execute("UPDATE rater SET consented_at = NULL, stopped_at = NULL WHERE name = ?", (rater,))
+            return db.execute("DELETE FROM rating WHERE rater = ?", (rater,)).rowcount
 
     def save(
         self, rater: str, item: str, ranks: Mapping[tuple[str, str], int], *, visit: str = "", step: int = 0, seconds: float = 0.0

@@ -1,5 +1,6 @@
 """Ratings of people on disk: one study, nothing lost, nothing doubled, and the CSV that comes out."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ import pytest
 
 from empathy_lib import cli
 from empathy_lib.errors import UserError
+from empathy_lib.human_eval.checks import PREFIX, count_passed, without_checks
 from empathy_lib.human_eval.collect import export_ratings, open_collection, read_sheets, write_links
 from empathy_lib.human_eval.design import build_study, write_study
 from empathy_lib.human_eval.ratings import DIMENSIONS, read_ratings
@@ -108,6 +110,20 @@ def test_consent_is_kept_and_stopping_can_be_taken_back(store):
     assert seen == [(False, False), (True, False), (True, True), (True, False)]
 
 
+def test_what_one_rater_gave_can_be_deleted_and_nothing_else_is(store):
+    for rater in ("r1", "r2"):
+        store.consent(rater)
+        store.save(rater, "q1", FULL, visit="v", step=1, seconds=8)
+    tokens = store.tokens()
+    assert store.forget("r1") == len(FULL) and store.forget("r1") == 0
+    assert store.tokens() == tokens and not store.rater(tokens["r1"]).consented and store.rater(tokens["r2"]).consented
+    assert {row[0] for row in store.complete_ratings()} == {"r2"} and store.counts() == {"complete": 1, "begun": 0, "untouched": 3}
+    store.save("r1", "q1", FULL)
+    assert {row[-1] for row in store.complete_ratings() if row[0] == "r1"} == {0}, "seconds of the deleted visit came back"
+    with pytest.raises(UserError, match="no rater 'r3'; it knows r1, r2"):
+        store.forget("r3")
+
+
 def test_the_same_study_goes_on_and_another_is_refused(store):
     store.save("r1", "q1", FULL)
     again = RatingStore(store.path, "this study", REPLIES)
@@ -141,7 +157,11 @@ def rate_in_a_process(path, rater, attempt):
         for dimension in DIMENSIONS if item not in done else ():
             ranks = {("A", dimension): attempt, ("B", dimension): attempt + 1}
             os.write(log, f"try {item} {dimension} {attempt}\n".encode())
-            store.save(rater, item, ranks, visit=f"{item} {attempt}", step=DIMENSIONS.index(dimension), seconds=1.0)
+            saved = False
+            while not saved:
+                with contextlib.suppress(sqlite3.OperationalError):  # on a starved machine a save may be refused; the page tries again too
+                    store.save(rater, item, ranks, visit=f"{item} {attempt}", step=DIMENSIONS.index(dimension), seconds=1.0)
+                    saved = True
             os.write(log, f"ok {item} {dimension} {attempt}\n".encode())
 
 
@@ -202,21 +222,53 @@ def call(monkeypatch, capsys, *arguments):
     raise AssertionError("the command line always exits")
 
 
-def test_export_writes_whole_sheets_under_their_systems_and_rank_reads_them(folder, tmp_path, monkeypatch, capsys):
-    collection = open_collection(folder)
-    for rater, item in (("rater-01", "q1"), ("rater-01", "q2"), ("rater-02", "q2")):
-        rate_whole_sheet(collection, rater, item)
-    collection.store.save("rater-02", "q1", {("A", "Fluency"): 1})
-    out = tmp_path / "ratings.csv"
+def test_study_then_rate_then_export_then_rank(tmp_path, monkeypatch, capsys):
+    """The whole way on the command line: two raters read with care, the third passes no attention check, the fourth does one sheet."""
+    systems, items = ("grpo", "sft", "base"), [f"q{n}" for n in range(6)]
+    lines = [{"id": item, "system": system, "completion": f"{system} says {item}"} for item in items for system in systems]
+    (tmp_path / "completions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "posts.jsonl").write_text("".join(json.dumps({"id": item, "question": f"帖子 {item}"}) + "\n" for item in items))
+    folder, out, ranking = tmp_path / "研究 study", tmp_path / "ratings.csv", tmp_path / "ranking.json"
+    posts, size = ("--posts", tmp_path / "posts.jsonl"), ("--raters", 4, "--items", 4, "--checks", 2)
+    assert call(monkeypatch, capsys, "study", tmp_path / "completions.jsonl", *posts, "--out", folder, *size)[0] == 0
+
+    collection, key = open_collection(folder), json.loads((folder / "key.json").read_text())
+    places = {
+        rater: [any(name.startswith(PREFIX) for name in key[rater][sheet.item].values()) for sheet in own]
+        for rater, own in collection.sheets.items()
+    }
+    assert all(sum(checks) == 2 and len(checks) == 6 for checks in places.values())
+    for rater, sheets in collection.sheets.items():
+        for sheet in sheets[: 1 if rater == "rater-04" else None]:
+            who = key[rater][sheet.item]
+            for number, reply in enumerate(sheet.replies, 1):
+                asked, careless = who[reply.letter].removeprefix(PREFIX), rater == "rater-03"
+                rank = {"first": 1, "last": 3}.get(asked, 2) if asked != who[reply.letter] and not careless else number
+                if who[reply.letter] in systems:
+                    rank = 1 + systems.index(who[reply.letter])
+                collection.store.save(
+                    rater, sheet.item, {(reply.letter, name): rank for name in DIMENSIONS}, visit=f"v{number}", step=1, seconds=2.5
+                )
+    collection.store.save("rater-04", collection.sheets["rater-04"][1].item, {("A", "Fluency"): 1})
+
     status, said, _ = call(monkeypatch, capsys, "rate", folder, "--export", out)
-    assert (status, said) == (0, f"wrote {out}: 3 sheets; left out: 1 incomplete, 0 not begun\n")
-    ratings, key = read_ratings(out), json.loads((folder / "key.json").read_text())
-    assert len(ratings) == 3 * 3 * len(DIMENSIONS) and set(ratings["system"]) == {"grpo", "sft", "base"}
-    for row in ratings.itertuples():
-        assert key[row.rater][row.item]["ABC"[int(row.rank) - 1]] == row.system
-    assert call(monkeypatch, capsys, "rank", out, "--out", tmp_path / "ranking.json", "--bootstrap", "10")[0] == 0
-    ranking = json.loads((tmp_path / "ranking.json").read_text())
-    assert sum(figures["win_at_1"] for figures in ranking["all"].values()) == pytest.approx(1)
+    assert (status, said) == (0, f"wrote {out}: 19 sheets; left out: 1 incomplete, 4 not begun\n")
+    ratings = read_ratings(out)
+    assert len(ratings) == 19 * 3 * len(DIMENSIONS) and set(ratings["seconds"]) == {7.5}
+    for row in without_checks(ratings).itertuples():
+        assert row.rank == 1 + systems.index(row.system)
+    status, said, _ = call(monkeypatch, capsys, "rank", out, "--out", ranking)
+    passed = count_passed(ratings)["passed"]
+    assert passed["rater-01"] == passed["rater-02"] == 2 and passed["rater-03"] < 2
+    assert status == 0 and f"attention checks passed: {passed.sum()} of 6" in said
+    found = json.loads(ranking.read_text())
+    assert set(found["all"]) == set(systems) and found["all"]["grpo"]["win_at_1"] == 1 and found["Fluency"]["base"]["mean_rank"] == 3
+
+    assert call(monkeypatch, capsys, "rate", folder, "--forget", "rater-04")[:2] == (
+        0,
+        "deleted 13 ranks of rater-04; the link begins anew\n",
+    )
+    assert "18 sheets; left out: 0 incomplete" in call(monkeypatch, capsys, "rate", folder, "--export", out)[1]
 
 
 def test_an_export_without_a_whole_sheet_writes_nothing(folder, tmp_path):

@@ -1,4 +1,5 @@
-// Saves the sheet after every click, until the server says it has it; counts the seconds it is looked at; digits choose ranks.
+// Saves the sheet after every click, until the server says it has it; counts the seconds it is looked at; digits choose ranks;
+// a letter shows its reply over the ranks where the two are not side by side.
 // Without this script the button still saves the sheet and goes on.
 "use strict";
 const form = document.getElementById("sheet");
@@ -43,7 +44,11 @@ async function save() {
 }
 
 form.addEventListener("change", save);
-form.addEventListener("submit", () => { leaving = true; stamp(); });
+form.addEventListener("submit", (event) => {
+  if (failed) return event.preventDefault(); // the next page would be the browser's error, without the ranks
+  leaving = true;
+  stamp();
+});
 form.addEventListener("keydown", (event) => {
   const wanted = event.target.type === "radio" && !event.ctrlKey && !event.altKey && !event.metaKey && /^[1-9]$/.test(event.key);
   const choice = wanted && event.target.closest(".row").querySelector(`input[value="${event.key}"]`);
@@ -52,6 +57,16 @@ form.addEventListener("keydown", (event) => {
   choice.focus();
   choice.click();
 });
+const peek = document.getElementById("peek");
+form.addEventListener("click", (event) => {
+  const letter = event.target.closest("a.letter");
+  if (!letter || matchMedia("(min-width: 75rem)").matches) return;
+  event.preventDefault();
+  const reply = document.querySelector(letter.hash).cloneNode(true);
+  peek.querySelector(".peeked").replaceChildren(...reply.childNodes);
+  peek.showModal();
+});
+peek.addEventListener("click", (event) => { if (event.target === peek) peek.close(); });
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) {
     if (since !== null) looked += performance.now() - since;
