@@ -3,7 +3,8 @@
 Knows: where TRL computes log-probabilities and how it deals rollouts to micro-batches. Does not know: rewards, models.
 
 The completions of a group share their prompt, at our lengths a third to a half of all tokens. Its keys and values are computed once and
-lent to all of them; gradients flow back through them, so loss and gradient are those of the stock trainer (up to rounding).
+lent to all of them; gradients flow back through them, so loss and gradient are those of the stock trainer (up to rounding). Completions
+of like length share a pass, and what is padding in all of them is not computed.
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ class SharedPromptGRPOTrainer(GRPOTrainer):
 
     def _score(self, model, input_ids, attention_mask, logits_to_keep):
         """Log-probabilities and entropies of one part of the rows; entropies are None for the reference model."""
-        used = int(attention_mask.any(dim=0).int().argmax())  # padding that all rows share
-        input_ids, attention_mask = input_ids[:, used:], attention_mask[:, used:]
-        prompt = input_ids.shape[1] - logits_to_keep
+        used = attention_mask.any(dim=0).nonzero()[[0, -1], 0]  # before the first and after the last all rows are padding
+        first, last = int(used[0]), max(int(used[1]), input_ids.shape[1] - logits_to_keep)
+        prompt, unread = input_ids.shape[1] - logits_to_keep - first, input_ids.shape[1] - 1 - last
+        input_ids, attention_mask = input_ids[:, first : last + 1], attention_mask[:, first : last + 1]
         cache = read_prompts(model, input_ids[:, :prompt], attention_mask[:, :prompt])
         ids = input_ids[:, prompt - 1 :]  # the prompt's last token predicts the completion's first
         with self.accelerator.autocast():
@@ -59,16 +61,18 @@ class SharedPromptGRPOTrainer(GRPOTrainer):
                 labels=ids.masked_fill(attention_mask[:, prompt - 1 :] == 0, -100),
                 fused_lm_head=True,
             )
-        return outputs.log_probs, outputs.entropy
+        pad = torch.nn.functional.pad
+        return pad(outputs.log_probs, (0, unread)), None if outputs.entropy is None else pad(outputs.entropy, (0, unread))
 
 
 def _regrouped(batches: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The micro-batches of a step, dealt again so that rows of one prompt follow each other."""
+    """The micro-batches of a step, dealt again so that rows of one prompt follow each other, the shorter completions first."""
     joined = {
         key: torch.cat([batch[key] for batch in batches]) if isinstance(value, torch.Tensor) and value.ndim else value
         for key, value in batches[0].items()
     }
     prompts = torch.cat([joined["prompt_mask"], joined["prompt_ids"]], dim=1)
-    order = torch.unique(prompts, dim=0, return_inverse=True)[1].argsort(stable=True)
+    group, length = torch.unique(prompts, dim=0, return_inverse=True)[1], joined["completion_mask"].sum(dim=1)
+    order = (group * (length.max() + 1) + length).argsort(stable=True)
     ordered = {key: value[order] if isinstance(value, torch.Tensor) and value.ndim else value for key, value in joined.items()}
     return split_tensor_dict(ordered, len(batches))
