@@ -1,6 +1,7 @@
 """How much quicker are our SFT and GRPO than TRL as it comes, on the same machine, the same posts and seeds, in one run?
 
-    .venv/bin/python tests/benchmarks/bench_training.py [repeats]         (about half an hour on 2 cores; 3 repeats)
+    .venv/bin/python tests/benchmarks/bench_training.py [repeats]             (about half an hour on 2 cores; 3 repeats)
+    .venv/bin/python tests/benchmarks/bench_training.py sizes [figure.png]    (our steps at four sizes: does cost grow with tokens?)
 
 ``stock``: TRL's trainers with the whole base and the library's defaults. ``trimmed``: the same with the trimmed base. ``ours``: what
 notebooks 02 and 04 run. The three take turns in every repeat, each in a process of its own. The first step of each is the warm-up: it is
@@ -24,6 +25,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import transformers.trainer
@@ -40,6 +42,7 @@ from empathy_lib.empathy_qa.synthesis import generate
 from empathy_lib.prompts import training_texts
 
 VARIANTS, STAGES = ("stock", "trimmed", "ours"), ("sft", "grpo")
+SIZES = {"sft": (2, 4, 8, 16), "grpo": (1, 2, 4, 8)}  # pairs and posts of a step
 SEED, NEW_TOKENS = 1, 128  # short rollouts, as stock takes a minute for eight of them
 STEPS = {"stock": 2, "trimmed": 3, "ours": 4}  # of which the first is not counted
 PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default, torch.ops.aten.baddbmm.default)
@@ -124,12 +127,12 @@ def base_of(variant: str, texts: list[str]) -> Path:
     return prepare_base(BaseModelConfig(trim_vocabulary=variant != "stock"), texts)
 
 
-def time_sft(variant: str, items: list, base: Path, folder: Path) -> dict[str, float]:
-    """Tokens a second of SFT, and for ours the share of bare matrix products."""
+def time_sft(variant: str, items: list, base: Path, folder: Path, size: int) -> dict[str, float]:
+    """Tokens a second of SFT with ``size`` pairs a step, and for ours the share of bare matrix products."""
     profile = load_profile("laptop")
-    pairs = sft.sft_pairs(items, AutoTokenizer.from_pretrained(base), 8 * STEPS[variant], generator(SEED, "bench"), coe=True)
+    pairs = sft.sft_pairs(items, AutoTokenizer.from_pretrained(base), size * STEPS[variant], generator(SEED, "bench"), coe=True)
     if variant == "ours":
-        config = profile.sft.model_copy(update={"max_steps": STEPS[variant], "checkpoint_steps": 1000})
+        config = profile.sft.model_copy(update={"max_steps": STEPS[variant], "checkpoint_steps": 1000, "batch_size": size})
         sft.train_sft(base, pairs, pairs[:1], folder, config, profile.base_model, SEED)
     else:
         arguments = SFTConfig(output_dir=str(folder), max_steps=STEPS[variant], seed=SEED, **quiet())
@@ -137,7 +140,8 @@ def time_sft(variant: str, items: list, base: Path, folder: Path) -> dict[str, f
         SFTTrainer(model=str(base), args=arguments, train_dataset=rows).train()
     counted = [step for step in Clock.steps[1:] if not step["watched"]]
     seconds = sum(step["seconds"] for step in counted)
-    result = {"rate": sum(step["tokens"] for step in counted) / seconds, "warm_up_seconds": Clock.steps[0]["seconds"]}
+    tokens = sum(step["tokens"] for step in counted)
+    result = {"rate": tokens / seconds, "tokens": tokens / len(counted), "warm_up_seconds": Clock.steps[0]["seconds"]}
     if Clock.products:
         watched = next(step for step in Clock.steps if step["watched"])
         per_token = Clock.products.bare_seconds() / watched["tokens"]
@@ -145,8 +149,8 @@ def time_sft(variant: str, items: list, base: Path, folder: Path) -> dict[str, f
     return result
 
 
-def time_grpo(variant: str, items: list, base: Path, folder: Path) -> dict[str, float]:
-    """Sampled tokens a second of a whole GRPO step, and of its rollout alone."""
+def time_grpo(variant: str, items: list, base: Path, folder: Path, size: int) -> dict[str, float]:
+    """Sampled tokens a second of a whole GRPO step with ``size`` posts, and of its rollout alone."""
     profile, rollouts = load_profile("laptop"), []
     whole = GRPOTrainer._generate_single_turn
 
@@ -158,7 +162,8 @@ def time_grpo(variant: str, items: list, base: Path, folder: Path) -> dict[str, 
 
     with mock.patch.object(GRPOTrainer, "_generate_single_turn", timed):
         if variant == "ours":
-            config = profile.grpo.model_copy(update={"max_steps": STEPS[variant] - 1, "checkpoint_steps": 1000})
+            changes = {"max_steps": STEPS[variant] - 1, "checkpoint_steps": 1000, "prompts_per_step": size}
+            config = profile.grpo.model_copy(update=changes)
             generation = profile.generation.model_copy(update={"max_new_tokens": NEW_TOKENS})
             reward = SimpleNamespace(as_function=lambda: reward_of)
             grpo.train_grpo(base, items, reward, folder, config, generation, SEED)
@@ -170,6 +175,7 @@ def time_grpo(variant: str, items: list, base: Path, folder: Path) -> dict[str, 
     tokens = sum(rollout["tokens"] for rollout in rollouts)
     return {
         "rate": tokens / sum(step["seconds"] for step in steps),
+        "tokens": tokens / len(steps),
         "generation_rate": tokens / sum(rollout["seconds"] for rollout in rollouts),
         "warm_up_seconds": Clock.steps[0]["seconds"],
     }
@@ -180,26 +186,52 @@ def quiet() -> dict[str, object]:
     return {"report_to": "none", "save_strategy": "no", "use_cpu": not torch.cuda.is_available(), "disable_tqdm": True}
 
 
-def measure(stage: str, variant: str) -> dict[str, float]:
-    """One variant of one stage, in this process."""
+def measure(stage: str, variant: str, size: int) -> dict[str, float]:
+    """One variant of one stage at one size, in this process."""
     transformers.trainer.DEFAULT_CALLBACKS.append(Clock)
     items = generate(DatasetConfig(questions=120), seed=SEED)
     items = [item for item in items if item.answers and all(answer.coe for answer in item.answers)]
     base = base_of(variant, training_texts(items))
     with tempfile.TemporaryDirectory() as folder:
-        return {"sft": time_sft, "grpo": time_grpo}[stage](variant, items, base, Path(folder))
+        return {"sft": time_sft, "grpo": time_grpo}[stage](variant, items, base, Path(folder), size)
+
+
+def in_own_process(stage: str, variant: str, size: int) -> dict[str, float]:
+    """What :func:`measure` finds there."""
+    words = [sys.executable, __file__, stage, variant, str(size)]
+    made = subprocess.run(words, stdout=subprocess.PIPE, encoding="utf-8", check=True)
+    found = json.loads(made.stdout.splitlines()[-1])
+    print(f"{stage}, {variant}, {size}:", {key: round(value, 3) for key, value in found.items()}, flush=True)
+    return found
+
+
+def plot_sizes(figure_path: str) -> None:
+    """Seconds of our steps over their tokens, four sizes each; the exponent is the slope of a straight line through the logarithms."""
+    figure, grid = plt.subplots(1, 2, figsize=(8, 3.4))
+    exponents = {}
+    for axes, (stage, sizes) in zip(grid, SIZES.items(), strict=True):
+        points = [in_own_process(stage, "ours", size) for size in sizes]
+        tokens = np.array([point["tokens"] for point in points])
+        seconds = tokens / np.array([point["rate"] for point in points])
+        exponents[f"{stage}_exponent"] = round(float(np.polyfit(np.log(tokens), np.log(seconds), 1)[0]), 2)
+        axes.plot(tokens, seconds, "o-", color="#0072B2")
+        axes.plot([0, tokens[-1]], [0, seconds[-1]], ":", color="#777777", label="in proportion to the largest")
+        axes.set(title=f"{stage.upper()} step, exponent {exponents[f'{stage}_exponent']}", ylabel="seconds", xlim=(0, None), ylim=(0, None))
+        axes.set_xlabel("tokens of prompt and completion" if stage == "sft" else "sampled tokens")
+        axes.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(figure_path, dpi=110)
+    print(json.dumps(exponents))
 
 
 def main(repeats: int) -> None:
     """All variants in turn, ``repeats`` times."""
     seen: dict[str, list[float]] = defaultdict(list)
-    for repeat in range(repeats):
+    for _ in range(repeats):
         for stage in STAGES:
             rates = {}
             for variant in VARIANTS:
-                made = subprocess.run([sys.executable, __file__, stage, variant], stdout=subprocess.PIPE, encoding="utf-8", check=True)
-                rates[variant] = json.loads(made.stdout.splitlines()[-1])
-                print(f"repeat {repeat + 1}, {stage}, {variant}:", {k: round(v, 3) for k, v in rates[variant].items()}, flush=True)
+                rates[variant] = in_own_process(stage, variant, {"sft": 8, "grpo": 4}[stage])  # as the laptop profile has it
             for variant, mark in (("ours", ""), ("trimmed", "_trimmed")):
                 seen[f"{stage}_step_ratio{mark}"].append(rates[variant]["rate"] / rates["stock"]["rate"])
                 if stage == "grpo":
@@ -214,8 +246,10 @@ def main(repeats: int) -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case [stage, variant]:
-            print(json.dumps(measure(stage, variant)))
+        case ["sizes", *path]:
+            plot_sizes(path[0] if path else str(Path(__file__).with_suffix(".png")))
+        case [stage, variant, size]:
+            print(json.dumps(measure(stage, variant, int(size))))
         case [repeats]:
             main(int(repeats))
         case _:
