@@ -3,8 +3,9 @@
 Knows: transformers' caches and ``generate``. Does not know: any model, any prompt.
 
 A step of decoding on a CPU is mostly small operations and copies of the cache. In a static cache no key or value ever moves, and with
-the shapes fixed ``torch.compile`` fuses what lies between the matrix products. That costs half a minute for each shape in its first
-process, so it is done only where a model and a batch are large enough to earn it back.
+the shapes fixed ``torch.compile`` fuses what lies between the matrix products. That costs half a minute for each shape, so it is done
+where it is asked for (GRPO samples batches of one shape for many steps) and model and batch are large enough. What a process has seen so
+far never decides it: a resumed run must sample as an unbroken one does.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from transformers import CompileConfig, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, StaticLayer
 
 MIN_ROWS, MIN_PARAMETERS = 16, 50_000_000  # from where on a compiled step pays
-ROOM = 128  # static caches are a multiple of this long, so that batches of like length share a compiled step
 
 
 def read_prompts(model: PreTrainedModel, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> DynamicCache:
@@ -50,30 +50,46 @@ def _text_config(model: PreTrainedModel):
 
 def use_quick_generate(model: PreTrainedModel) -> PreTrainedModel:
     """Make ``model.generate`` the quick one, for whoever calls it: it samples as before, in less time."""
-    model.generate = functools.partial(_generate, model, model.generate)
+    model.generate = _QuickGenerate(model)
     return model
 
 
-@torch.no_grad()
-def _generate(model: PreTrainedModel, stock, *, input_ids: torch.Tensor, attention_mask: torch.Tensor, **how: Any) -> torch.Tensor:
-    if input_ids.shape[1] < 2:
-        return stock(input_ids=input_ids, attention_mask=attention_mask, **how)
-    cache: Cache = read_prompts(model, input_ids, attention_mask)
-    longest = how.get("max_new_tokens") or getattr(how.get("generation_config"), "max_new_tokens", None)
-    if longest and len(input_ids) >= MIN_ROWS and model.num_parameters() >= MIN_PARAMETERS and can_compile(model.device.type):
-        static = _static(cache, input_ids.shape[1] + longest)
-        if static is not None:
-            cache, compiled = static, CompileConfig(fullgraph=False, dynamic=False, mode=None)
+def compile_steps(model: PreTrainedModel, rows: int, length: int) -> None:
+    """Compile the decoding of batches of ``rows`` prompts that take up to ``length`` tokens with their completions, where that pays.
+
+    ``model`` is one of :func:`use_quick_generate`, or wraps one.
+    """
+    if rows >= MIN_ROWS and model.num_parameters() >= MIN_PARAMETERS and can_compile(model.device.type):
+        model.generate.rows, model.generate.length = rows, length
+
+
+class _QuickGenerate:
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model, self.stock = model, model.generate
+        self.rows = self.length = 0  # of the batches that are decoded by a compiled step
+
+    @torch.no_grad()
+    def __call__(self, *, input_ids: torch.Tensor, attention_mask: torch.Tensor, **how: Any) -> torch.Tensor:
+        rows, length = input_ids.shape
+        if length < 2:
+            return self.stock(input_ids=input_ids, attention_mask=attention_mask, **how)
+        cache: Cache = read_prompts(self.model, input_ids, attention_mask)
+        new = how.get("max_new_tokens") or getattr(how.get("generation_config"), "max_new_tokens", None)
+        if new and rows == self.rows and length + new <= self.length and _is_whole(cache):
+            cache, compiled = _static(cache, self.length), CompileConfig(fullgraph=False, dynamic=False, mode=None)
             compiled._compile_all_devices = True  # transformers' own switch for compiling on a CPU
             how |= {"compile_config": compiled, "disable_compile": False}
-    return stock(input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, **how)
+        return self.stock(input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, **how)
 
 
-def _static(cache: DynamicCache, length: int) -> Cache | None:
-    """The cache with room for ``length`` tokens; None where a sliding window has dropped some, so that places no longer match."""
-    if any(layer.keys.shape[-2] < cache.get_seq_length() for layer in cache.layers):
-        return None
-    layers = [StaticLayer(max_cache_len=-(-length // ROOM) * ROOM) for _ in cache.layers]
+def _is_whole(cache: DynamicCache) -> bool:
+    """Whether no sliding window has dropped tokens, so that their places in the cache are those in the text."""
+    return all(layer.keys.shape[-2] == cache.get_seq_length() for layer in cache.layers)
+
+
+def _static(cache: DynamicCache, length: int) -> Cache:
+    """The same cache with room for ``length`` tokens."""
+    layers = [StaticLayer(max_cache_len=length) for _ in cache.layers]
     for new, old in zip(layers, cache.layers, strict=True):
         new.update(old.keys, old.values)
     return Cache(layers=layers)

@@ -23,6 +23,7 @@ from empathy_lib.base_models import load_policy
 from empathy_lib.coe import answer_of, is_well_formed
 from empathy_lib.config import GenerationConfig, GRPOStageConfig
 from empathy_lib.copying import copy_rate, mask_copied_spans
+from empathy_lib.decoding import compile_steps
 from empathy_lib.empathy_qa.schema import Item
 from empathy_lib.grpo_trainer import SharedPromptGRPOTrainer
 from empathy_lib.prompts import coe_prompt
@@ -115,6 +116,9 @@ def train_grpo(
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return read_log(log)
     model, tokenizer = load_policy(policy)
+    dataset = prompts_of(items, tokenizer, config.max_steps * config.prompts_per_step, seed)
+    longest = max(len(ids) for ids in tokenizer(list(dataset["prompt"]))["input_ids"])
+    compile_steps(model, config.prompts_per_step * config.num_generations, longest + generation.max_new_tokens)
     model.train()
     if config.tuning == "lora":
         model = with_lora(model, config.lora)
@@ -146,7 +150,7 @@ def train_grpo(
         model=model,
         reward_funcs=[r_format, reward.as_function()],
         args=arguments,
-        train_dataset=prompts_of(items, tokenizer, config.max_steps * config.prompts_per_step, seed),
+        train_dataset=dataset,
         processing_class=tokenizer,
         optimizers=(MasterAdamW(model.parameters(), lr=config.learning_rate, eps=config.adam_epsilon), None),
         callbacks=[JsonlLog(log), SaveByTime()]

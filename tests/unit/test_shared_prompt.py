@@ -25,21 +25,26 @@ def batch_of(tokenizer, repeats=(0, 1, 0, 2, 1)):
 @pytest.mark.parametrize("window", [512, 8])  # 8: shorter than a prompt
 @pytest.mark.parametrize("compiled", [False, True])
 def test_completions_are_those_of_the_stock_generate(hub_folder, window, compiled, monkeypatch):
-    if compiled:
-        monkeypatch.setattr(decoding, "MIN_ROWS", 1)
-        monkeypatch.setattr(decoding, "MIN_PARAMETERS", 1)
-        assert decoding.can_compile("cpu")
+    monkeypatch.setattr(decoding, "MIN_PARAMETERS", 1)
+    monkeypatch.setattr(decoding, "MIN_ROWS", 5)
+    made = []
+    monkeypatch.setattr(decoding, "_static", lambda *args, whole=decoding._static: made.append(args) or whole(*args))
     model, tokenizer = load(hub_folder)
     model.config.sliding_window = window
     batch = batch_of(tokenizer)
     how = {"max_new_tokens": 24, "do_sample": False, "pad_token_id": tokenizer.pad_token_id, "min_new_tokens": 24}
     stock = model.generate(**batch, **how)
-    assert torch.equal(decoding.use_quick_generate(model).generate(**batch, **how), stock)
+    decoding.use_quick_generate(model)
+    if compiled:
+        decoding.compile_steps(model, 5, batch["input_ids"].shape[1] + 24)
+    assert torch.equal(model.generate(**batch, **how), stock)
+    assert len(made) == (compiled and window > 8)  # a window shorter than the prompt has dropped tokens
+    assert len(model.generate(**batch_of(tokenizer, (0, 1)), **how)) == 2 and len(made) <= 1  # of another shape
 
 
 def test_a_policy_is_loaded_with_the_quick_generate(base):
     model, _ = load_policy(base)
-    assert model.generate.func is decoding._generate
+    assert isinstance(model.generate, decoding._QuickGenerate)
 
 
 def test_without_a_compiler_a_line_says_so(monkeypatch, capsys):
