@@ -97,12 +97,15 @@ def _static(cache: DynamicCache, length: int) -> Cache:
 
 @functools.cache
 def can_compile(device: str) -> bool:
-    """Whether to compile on this device: on a CPU with a working C++ compiler; a line says so where there is none."""
+    """Whether to compile on this device: on a CPU where a trial can be compiled; where it cannot, a line says so."""
     if device != "cpu":
         return False
     try:
         torch.compile(lambda x: x * 2 + 1)(torch.ones(64))
     except Exception as error:  # whatever a missing or broken tool chain raises
-        print(f"no working C++ compiler ({type(error).__name__}): sampling is not compiled and takes about twice as long; install g++")
+        print(
+            f"nothing can be compiled here ({type(error).__name__}): sampling takes about twice as long. It needs g++, and torch in a folder"
+        )
+        print("whose path has no space, which the linker takes for its end")
         return False
     return True

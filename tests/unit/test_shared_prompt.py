@@ -25,6 +25,8 @@ def batch_of(tokenizer, repeats=(0, 1, 0, 2, 1)):
 @pytest.mark.parametrize("window", [512, 8])  # 8: shorter than a prompt
 @pytest.mark.parametrize("compiled", [False, True])
 def test_completions_are_those_of_the_stock_generate(hub_folder, window, compiled, monkeypatch):
+    if compiled and not decoding.can_compile("cpu"):
+        pytest.skip("nothing can be compiled here: no g++, or torch stands in a folder whose path has a space")
     monkeypatch.setattr(decoding, "MIN_PARAMETERS", 1)
     monkeypatch.setattr(decoding, "MIN_ROWS", 5)
     made = []
@@ -55,7 +57,7 @@ def test_without_a_compiler_a_line_says_so(monkeypatch, capsys):
     decoding.can_compile.cache_clear()
     assert not decoding.can_compile("cpu")
     decoding.can_compile.cache_clear()
-    assert "no working C++ compiler (RuntimeError)" in capsys.readouterr().out
+    assert "nothing can be compiled here (RuntimeError)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("window", [512, 8])
