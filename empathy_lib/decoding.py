@@ -103,9 +103,7 @@ def can_compile(device: str) -> bool:
     try:
         torch.compile(lambda x: x * 2 + 1)(torch.ones(64))
     except Exception as error:  # whatever a missing or broken tool chain raises
-        print(
-            f"nothing can be compiled here ({type(error).__name__}): sampling takes about twice as long. It needs g++, and torch in a folder"
-        )
-        print("whose path has no space, which the linker takes for its end")
+        print(f"nothing can be compiled here ({type(error).__name__}), so sampling takes about twice as long; compilation needs g++,")
+        print("and torch in a folder whose path has no space, which the linker takes for its end")
         return False
     return True
