@@ -26,7 +26,7 @@ from transformers.utils import logging
 
 from empathy_lib import attention, wheel
 from empathy_lib.artefacts import cache_dir, digest, file_digest
-from empathy_lib.config import WHEEL, BaseModelConfig, GenerationConfig
+from empathy_lib.config import WHEEL, BaseModelConfig, GenerationConfig, local_path
 from empathy_lib.decoding import use_quick_generate
 from empathy_lib.errors import UserError
 from empathy_lib.vocabulary import trim_model, trim_tokenizer
@@ -76,8 +76,7 @@ def _load(config: BaseModelConfig, folder: Path) -> tuple[PreTrainedModel, PreTr
         source = str(folder)
     else:
         source, arguments = config.source, {"revision": config.revision or "main", "use_safetensors": True}
-        local = Path(source).expanduser()
-        if local.exists() or source.startswith((".", "/", "~")):
+        if local := local_path(source):
             if not (local / "config.json").is_file():
                 raise UserError(f"base model folder {local}: no config.json; give a folder in the hub's layout or a hub id")
             source = str(local)

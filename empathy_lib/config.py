@@ -206,6 +206,12 @@ class Profile(_Config):
     human_eval: HumanEvalConfig = HumanEvalConfig()
 
 
+def local_path(source: str) -> Path | None:
+    """The path that ``source`` means, there or not; None where it is a name of something elsewhere, such as a hub id."""
+    path = Path(source).expanduser()
+    return path if path.exists() or source.startswith((".", "/", "~")) else None
+
+
 def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     """Read a profile's YAML and change single fields.
 

@@ -31,10 +31,8 @@ def read_prompts(model: PreTrainedModel, input_ids: torch.Tensor, attention_mask
     """
     rows, place = torch.unique(torch.cat([attention_mask, input_ids], dim=1), dim=0, return_inverse=True)
     mask, prompts = rows[:, : input_ids.shape[1] - 1], rows[:, input_ids.shape[1] : -1]
-    cache = model(
-        input_ids=prompts, attention_mask=mask, position_ids=positions(mask), past_key_values=DynamicCache(config=_text_config(model)),
-        use_cache=True, logits_to_keep=1,
-    ).past_key_values  # fmt: skip
+    cache = DynamicCache(config=model.config.get_text_config(decoder=True))
+    model(input_ids=prompts, attention_mask=mask, position_ids=positions(mask), past_key_values=cache, use_cache=True, logits_to_keep=1)
     cache.batch_select_indices(place)
     return cache
 
@@ -42,10 +40,6 @@ def read_prompts(model: PreTrainedModel, input_ids: torch.Tensor, attention_mask
 def positions(attention_mask: torch.Tensor) -> torch.Tensor:
     """Position of every token in its own text, whatever padding stands before it; shape as the mask's."""
     return (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
-
-
-def _text_config(model: PreTrainedModel):
-    return model.config.get_text_config(decoder=True)
 
 
 def use_quick_generate(model: PreTrainedModel) -> PreTrainedModel:

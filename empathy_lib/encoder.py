@@ -8,7 +8,6 @@ every reference anew for every system. On a BERT, which has the special tokens t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from huggingface_hub.errors import HFValidationError
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from empathy_lib.base_models import device
+from empathy_lib.config import local_path
 from empathy_lib.errors import UserError
 
 BATCH = 32
@@ -89,11 +89,10 @@ def load_encoder(source: str) -> Encoder:
     Raises:
         UserError: no such folder or id, or no model in it.
     """
-    local = Path(source).expanduser()
-    is_path = local.exists() or source.startswith((".", "/", "~"))
-    if is_path and not (local / "config.json").is_file():
+    local = local_path(source)
+    if local and not (local / "config.json").is_file():
         raise UserError(f"--encoder {source}: no config.json there; give a folder in the hub's layout or a hub id")
-    where = str(local) if is_path else source
+    where = str(local or source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(where)
         model = AutoModel.from_pretrained(where, dtype=torch.float32, use_safetensors=True)

@@ -53,10 +53,13 @@ def loops(answer: str) -> bool:
     return _LOOP.search("".join(_LETTERS.findall(answer))) is not None
 
 
+def _ngrams(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
+
+
 def repetition(answer: str, segment: Unit = "word", n: int = REPEAT_NGRAM) -> float:
     """Share of an answer's ``n``-grams that it has used before: 1 minus different n-grams over all; 0.0 for fewer than ``n`` tokens."""
-    tokens = Segmenter(segment).tokenize(answer)
-    grams = [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
+    grams = _ngrams(Segmenter(segment).tokenize(answer), n)
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
@@ -67,8 +70,7 @@ def distinct(answers: Sequence[str], n: int, segment: Unit = "word") -> Score:
     answers and so be too low by construction, often beneath the value itself; leaving one answer out changes the size by 1/n only.
     """
     segmenter = Segmenter(segment)
-    tokens = [segmenter.tokenize(answer) for answer in answers]
-    grams = [Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1)) for words in tokens]
+    grams = [Counter(_ngrams(segmenter.tokenize(answer), n)) for answer in answers]
     holders = Counter(gram for counter in grams for gram in counter)
     total, different = sum(map(Counter.total, grams)), len(holders)
     if total == 0:
@@ -101,7 +103,7 @@ def self_bleu(texts: Sequence[str]) -> Score:
 
 
 def _ngram_counts(tokens: Sequence[str]) -> list[Counter[tuple[str, ...]]]:
-    return [Counter(tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)) for n in (1, 2, 3, 4)]
+    return [Counter(_ngrams(tokens, n)) for n in (1, 2, 3, 4)]
 
 
 def _leave_two_out(counts: Sequence[list[Counter[tuple[str, ...]]]]) -> np.ndarray:

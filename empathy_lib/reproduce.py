@@ -32,7 +32,7 @@ from traitlets.config import Config
 
 from empathy_lib import wheel
 from empathy_lib.artefacts import NOTEBOOKS, ROOT, Run
-from empathy_lib.config import HUB, SYNTHETIC, WHEEL, load_profile, parse_assignments
+from empathy_lib.config import HUB, SYNTHETIC, WHEEL, load_profile, local_path, parse_assignments
 from empathy_lib.empathy_qa.sources import read_source, source_path
 from empathy_lib.errors import UserError
 from empathy_lib.human_eval.ratings import read_ratings
@@ -163,8 +163,7 @@ def _chosen(request: Request, notebooks: Sequence[Path]) -> list[Path]:
 
 def _base_model(source: str) -> str:
     """A local folder as an absolute path, a hub id as it is; whether the hub has it shows when it is fetched."""
-    local = Path(source).expanduser()
-    if local.exists() or source.startswith((".", "/", "~")):
+    if local := local_path(source):
         if not (local / "config.json").is_file():
             fault = "no config.json in it" if local.is_dir() else "no such folder"
             raise UserError(f"base model {source}: {fault}; give a folder in the hub's layout, a hub id, or '{WHEEL}'")

@@ -17,7 +17,7 @@ import scikit_posthocs
 from scipy import stats
 
 from empathy_lib.human_eval.cube import ALL, Cube, average_rank, mean_known, to_cube, with_all
-from empathy_lib.human_eval.intervals import Bootstrap, mean_and_influence, percentiles, resampled_means, two_way
+from empathy_lib.human_eval.intervals import Bootstrap, mean_interval
 from empathy_lib.statistics import holm
 
 
@@ -60,11 +60,7 @@ def pairwise(ratings: pd.DataFrame, *, dimension: str = ALL, bootstrap: Bootstra
     cube = to_cube(ratings)
     values = average_rank(cube.ranks)
     gaps = np.stack([values[..., a] - values[..., b] for a, b in combinations(range(len(cube.systems)), 2)], axis=-1)
-    mean, influence, known = mean_and_influence(gaps)
-    if bootstrap is None:
-        low, high = two_way(mean, influence, known)
-    else:
-        low, high = percentiles(resampled_means(gaps, bootstrap), len(cube.raters), len(cube.items))
+    mean, (low, high) = mean_interval(gaps, bootstrap)
     row, by_item = cube.row(dimension), _item_means(cube, dimension)
     rows = []
     for pair, (a, b) in enumerate(combinations(range(len(cube.systems)), 2)):

@@ -89,9 +89,23 @@ def mean_and_influence(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
     known = ~np.isnan(values)
     mean = mean_known(values, (0, 1))
     influence = np.where(known, values - mean, 0.0) / np.maximum(known.sum(axis=(0, 1)), 1)
-    there = ~np.isnan(mean)
+    return with_all(mean), *with_whole(influence, known, ~np.isnan(mean))
+
+
+def with_whole(influence: np.ndarray, known: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Put those of ``all``, the mean over the dimensions that are ``there``, before influence and known (axis 2)."""
     whole = influence.sum(axis=2, keepdims=True) / np.maximum(there.sum(axis=0), 1)
-    return with_all(mean), np.concatenate([whole, influence], axis=2), np.concatenate([known.any(axis=2, keepdims=True), known], axis=2)
+    return np.concatenate([whole, influence], axis=2), np.concatenate([known.any(axis=2, keepdims=True), known], axis=2)
+
+
+def mean_interval(
+    values: np.ndarray, bootstrap: Bootstrap | None, bounds: tuple[float, float] | None = None
+) -> tuple[np.ndarray, Interval]:
+    """Means as of :func:`mean_and_influence` with their intervals: ``two-way``, or the bootstrap that is asked for."""
+    mean, influence, known = mean_and_influence(values)
+    if bootstrap is None:
+        return mean, two_way(mean, influence, known, bounds)
+    return mean, percentiles(resampled_means(values, bootstrap), *values.shape[:2])
 
 
 def weighted_sums(values: np.ndarray, bootstrap: Bootstrap) -> Iterator[np.ndarray]:

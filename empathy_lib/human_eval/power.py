@@ -12,7 +12,7 @@ import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
 from empathy_lib.human_eval.cube import ALL, Cube, average_rank
-from empathy_lib.human_eval.intervals import Bootstrap, mean_and_influence, two_way
+from empathy_lib.human_eval.intervals import Bootstrap, mean_interval
 from empathy_lib.human_eval.ranking import ranking_table
 from empathy_lib.human_eval.ratings import DIMENSIONS
 from empathy_lib.human_eval.simulate import TASTE_SD, first_place, simulate_cube, strengths_for, truth
@@ -63,7 +63,7 @@ def power_table(
             found = []
             for _ in range(simulations):
                 ranks = average_rank(simulate_cube(strengths, raters, _items(items), rng, rater_sd=rater_sd, item_sd=item_sd).ranks)
-                low, high = two_way(*mean_and_influence(ranks[..., 1:] - ranks[..., :1]))
+                low, high = mean_interval(ranks[..., 1:] - ranks[..., :1], None)[1]
                 found.append(np.mean((low[0] > 0) | ((high[0] < 0) & (gap == 0))))
             wins = first_place(strengths[DIMENSIONS[0]].to_numpy(), float(np.hypot(rater_sd, item_sd)))[0]
             rows.append((raters, items, gap, wins, float(np.mean(found)), simulations))

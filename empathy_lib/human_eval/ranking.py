@@ -13,18 +13,15 @@ import numpy as np
 import pandas as pd
 
 from empathy_lib.human_eval.cube import ALL, average_rank, mean_known, pair_wins, to_cube, win_credit, with_all
-from empathy_lib.human_eval.intervals import Bootstrap, Interval, mean_and_influence, percentiles, resampled_means, two_way
+from empathy_lib.human_eval.intervals import Bootstrap, Interval, mean_interval
 
 NOBODY = "(nobody)"  # left out; not empty, which a CSV would read back as missing
 
 
 def _means(values: np.ndarray, bounds: tuple[float, float], bootstrap: Bootstrap | None) -> tuple[np.ndarray, Interval, np.ndarray]:
     """Means over raters and items, their intervals, and how many values each mean is of; ``all`` first."""
-    mean, influence, known = mean_and_influence(values)
-    counts = np.concatenate([known[:, :, 1:].sum(axis=(0, 1, 2))[None], known[:, :, 1:].sum(axis=(0, 1))])
-    if bootstrap is None:
-        return mean, two_way(mean, influence, known, bounds), counts
-    return mean, percentiles(resampled_means(values, bootstrap), *values.shape[:2]), counts
+    counts = (~np.isnan(values)).sum(axis=(0, 1))
+    return *mean_interval(values, bootstrap, bounds), np.concatenate([counts.sum(axis=0)[None], counts])
 
 
 def ranking_table(ratings: pd.DataFrame, *, ks: Sequence[int] = (1, 2, 3), bootstrap: Bootstrap | None = None) -> pd.DataFrame:

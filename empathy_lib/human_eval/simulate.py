@@ -81,16 +81,10 @@ def simulate_cube(
 
 
 def simulate_ratings(
-    strengths: pd.DataFrame,
-    raters: int,
-    items: Sequence[str],
-    rng: np.random.Generator,
-    *,
-    rater_sd: float = TASTE_SD,
-    item_sd: float = TASTE_SD,
+    strengths: pd.DataFrame, raters: int, items: Sequence[str], rng: np.random.Generator, **effects: float
 ) -> pd.DataFrame:
-    """:func:`simulate_cube` as ratings: rows of ``rater, item, dimension, system, rank``, one for each rank."""
-    cube = simulate_cube(strengths, raters, items, rng, rater_sd=rater_sd, item_sd=item_sd)
+    """:func:`simulate_cube`, which says what it takes, as ratings: rows of ``rater, item, dimension, system, rank``, one for each rank."""
+    cube = simulate_cube(strengths, raters, items, rng, **effects)
     index = pd.MultiIndex.from_product([cube.raters, cube.items, cube.dimensions, cube.systems], names=list(COLUMNS[:4]))
     return pd.DataFrame({"rank": cube.ranks.ravel()}, index=index).reset_index()
 

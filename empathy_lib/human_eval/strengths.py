@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from empathy_lib.human_eval.cube import ALL, Cube, pair_wins, to_cube, with_all
-from empathy_lib.human_eval.intervals import Bootstrap, percentiles, two_way, weighted_sums
+from empathy_lib.human_eval.intervals import Bootstrap, percentiles, two_way, weighted_sums, with_whole
 
 _PSEUDO = 0.5  # wins added each way to every pair: keeps strengths finite where a system never wins
 
@@ -79,10 +79,7 @@ def estimate_strengths(ratings: pd.DataFrame, *, bootstrap: Bootstrap | None = N
 def _two_way(cube: Cube, beats: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     steps = np.stack([_influence(beats[:, :, d], points[d]) for d in range(len(points))], axis=2)
     there = ~np.isnan(points)
-    whole = np.where(there, steps, 0.0).sum(axis=2, keepdims=True) / np.maximum(there.sum(axis=0), 1)
-    known = ~np.isnan(cube.ranks)
-    known = np.concatenate([known.any(axis=2, keepdims=True), known], axis=2)
-    return two_way(with_all(points), np.concatenate([whole, steps], axis=2), known)
+    return two_way(with_all(points), *with_whole(np.where(there, steps, 0.0), ~np.isnan(cube.ranks), there))
 
 
 def recovery(estimated: pd.DataFrame, strengths: pd.DataFrame) -> tuple[pd.DataFrame, float]:

@@ -68,7 +68,7 @@ def system_order(systems: Iterable[str]) -> list[str]:
 
 def system_label(system: str) -> str:
     """What a figure calls a system."""
-    return SYSTEM_LABELS.get(system, system)
+    return SYSTEM_LABELS.get(system) or COMPARED_LABELS.get(system, system)
 
 
 def system_colour(system: str) -> str:

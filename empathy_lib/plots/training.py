@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from empathy_lib.plots.style import COMPARED_LABELS, SYSTEM_COLOURS, SYSTEM_LABELS, caption
+from empathy_lib.plots.style import SYSTEM_COLOURS, caption, system_colour, system_label
 from empathy_lib.reward_model import labelled
 from empathy_lib.statistics import Score, wilson_share
 
@@ -23,7 +23,7 @@ def loss_curves(logs: dict[str, list[dict]], text: str) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 3.6))
     for name, records in logs.items():
         colour = SYSTEM_COLOURS.get(name, "#0072B2")
-        label = SYSTEM_LABELS.get(name, name)
+        label = system_label(name)
         train = [(r["step"], r["loss"]) for r in records if "loss" in r]
         held = [(r["step"], r["eval_loss"]) for r in records if "eval_loss" in r]
         axes.plot(*zip(*train, strict=True), color=colour, marker=".", label=f"{label}, training")
@@ -115,17 +115,12 @@ def grpo_curves(logs: list[list[dict]], text: str) -> Figure:
     return caption(figure, text)
 
 
-def label(system: str) -> str:
-    """A system's name in figures, the training runs of ``grpo.comparisons`` among them."""
-    return {**SYSTEM_LABELS, **COMPARED_LABELS}.get(system, system)
-
-
 def ablations(scores: dict[str, dict[str, Score]], text: str) -> Figure:
     """A panel for each column of ``scores`` (column -> system -> score), dots with their intervals, a row a system."""
     figure, grid = plt.subplots(1, len(scores), figsize=(2.6 * len(scores) + 1.6, 3.6), sharey=True)
     for axes, (column, entries) in zip(grid, scores.items(), strict=True):
         for row, (system, score) in enumerate(entries.items()):
-            colour = SYSTEM_COLOURS.get(system, "#333333")
+            colour = system_colour(system)
             axes.plot([score.low, score.high], [row, row], color=colour, lw=3, alpha=0.5)
             axes.plot(score.value, row, "o", color=colour)
             if pd.isna(score.value):
@@ -133,6 +128,6 @@ def ablations(scores: dict[str, dict[str, Score]], text: str) -> Figure:
                     0.5, row, "not asked for", transform=axes.get_yaxis_transform(), fontsize=8, color="#777777", ha="center", va="center"
                 )
         axes.set_title(column, fontsize=10)
-        axes.set_yticks(range(len(entries)), [label(system) for system in entries])
+        axes.set_yticks(range(len(entries)), [system_label(system) for system in entries])
     grid[0].invert_yaxis()
     return caption(figure, text)
