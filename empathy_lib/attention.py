@@ -8,11 +8,13 @@ copies are most of a decoding step. Folding the query heads of a group into the 
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-NAME = "grouped"
+NAME, COMPILED = "grouped", "grouped_compiled"
 
 
 def grouped_attention(
@@ -50,5 +52,16 @@ def grouped_attention(
     return output.transpose(1, 2).contiguous(), weights
 
 
-ALL_ATTENTION_FUNCTIONS.register(NAME, grouped_attention)
-ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS["eager"])
+@functools.cache
+def _compiled():
+    return torch.compile(grouped_attention, dynamic=True)
+
+
+def compiled_attention(module, query, key, value, attention_mask, scaling, dropout=0.0, softcap=None, **_):
+    """:func:`grouped_attention`, compiled when first called; what it does not read is not handed on, as compilation would watch it."""
+    return _compiled()(module, query, key, value, attention_mask, scaling, dropout, softcap)
+
+
+for _name, _function in ((NAME, grouped_attention), (COMPILED, compiled_attention)):
+    ALL_ATTENTION_FUNCTIONS.register(_name, _function)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(_name, ALL_MASK_ATTENTION_FUNCTIONS["eager"])

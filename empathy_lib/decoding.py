@@ -10,14 +10,15 @@ far never decides it: a resumed run must sample as an unbroken one does.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
 from transformers import CompileConfig, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, StaticLayer
 
-MIN_ROWS, MIN_PARAMETERS = 16, 50_000_000  # from where on a compiled step pays
+from empathy_lib.compiling import MIN_PARAMETERS, can_compile
+
+MIN_ROWS = 16  # from where on a compiled step pays
 
 
 def read_prompts(model: PreTrainedModel, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> DynamicCache:
@@ -87,17 +88,3 @@ def _static(cache: DynamicCache, length: int) -> Cache:
     for new, old in zip(layers, cache.layers, strict=True):
         new.update(old.keys, old.values)
     return Cache(layers=layers)
-
-
-@functools.cache
-def can_compile(device: str) -> bool:
-    """Whether to compile on this device: on a CPU where a trial can be compiled; where it cannot, a line says so."""
-    if device != "cpu":
-        return False
-    try:
-        torch.compile(lambda x: x * 2 + 1)(torch.ones(64))
-    except Exception as error:  # whatever a missing or broken tool chain raises
-        print(f"nothing can be compiled here ({type(error).__name__}), so sampling takes about twice as long; compilation needs g++,")
-        print("and torch in a folder whose path has no space, which the linker takes for its end")
-        return False
-    return True

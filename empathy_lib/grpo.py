@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig
 
 from empathy_lib.artefacts import generator
-from empathy_lib.base_models import load_policy
+from empathy_lib.base_models import attention_name, load_policy
 from empathy_lib.coe import answer_of, is_well_formed
 from empathy_lib.config import GenerationConfig, GRPOStageConfig
 from empathy_lib.copying import copy_rate, mask_copied_spans
@@ -29,7 +29,17 @@ from empathy_lib.grpo_trainer import SharedPromptGRPOTrainer
 from empathy_lib.prompts import coe_prompt
 from empathy_lib.reward_model import RewardModel
 from empathy_lib.sft import finish_policy
-from empathy_lib.training import JsonlLog, MasterAdamW, SampleLog, SaveByTime, last_checkpoint, read_log, trainer_arguments, with_lora
+from empathy_lib.training import (
+    CompileParts,
+    JsonlLog,
+    MasterAdamW,
+    SampleLog,
+    SaveByTime,
+    last_checkpoint,
+    read_log,
+    trainer_arguments,
+    with_lora,
+)
 
 
 def r_format(completions: list[str], **_) -> list[float]:
@@ -157,7 +167,8 @@ def train_grpo(
         + ([SampleLog(folder / "samples.jsonl", tokenizer, prompts, generation)] if prompts else []),
     )
     if trainer.ref_model is not None:
-        trainer.ref_model.to(model.dtype)
+        trainer.ref_model.to(model.dtype).set_attn_implementation(attention_name())
+    trainer.add_callback(CompileParts(trainer.ref_model))
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     finish_policy(trainer.model, tokenizer, policy, folder)

@@ -24,7 +24,7 @@ from transformers import PrinterCallback
 from empathy_lib.artefacts import Run, read_json, write_json
 from empathy_lib.base_models import attention_name, device, working_dtype
 from empathy_lib.config import RewardConfig
-from empathy_lib.training import JsonlLog, MasterAdamW, SaveByTime, last_checkpoint, read_log, trainer_arguments
+from empathy_lib.training import CompileParts, JsonlLog, MasterAdamW, SaveByTime, last_checkpoint, read_log, trainer_arguments
 from empathy_lib.wheel import copy_licence
 
 # One encoder reads both sides; each text is marked with its side, and answers pass a linear layer of their own (see load_encoder).
@@ -95,7 +95,7 @@ def train_reward(
         eval_dataset=Dataset.from_list([{k: t[k] for k in SIDES} for t in validation]),
         loss=MultipleNegativesRankingLoss(encoder, scale=1 / config.temperature),
         optimizers=(MasterAdamW(rates, lr=config.learning_rate), None),
-        callbacks=[JsonlLog(log), SaveByTime()],
+        callbacks=[JsonlLog(log), SaveByTime(), CompileParts()],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))

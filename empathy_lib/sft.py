@@ -20,7 +20,17 @@ from empathy_lib.config import BaseModelConfig, SFTStageConfig
 from empathy_lib.empathy_qa.schema import Item
 from empathy_lib.errors import UserError
 from empathy_lib.prompts import coe_prompt, plain_prompt
-from empathy_lib.training import JsonlLog, MasterAdamW, SaveByTime, last_checkpoint, read_log, save_policy, trainer_arguments, with_lora
+from empathy_lib.training import (
+    CompileParts,
+    JsonlLog,
+    MasterAdamW,
+    SaveByTime,
+    last_checkpoint,
+    read_log,
+    save_policy,
+    trainer_arguments,
+    with_lora,
+)
 from empathy_lib.wheel import copy_licence
 
 
@@ -134,7 +144,7 @@ def train_sft(
         eval_dataset=Dataset.from_list([{k: p[k] for k in columns} for p in held]),
         processing_class=tokenizer,
         optimizers=(MasterAdamW(model.parameters(), lr=config.learning_rate), None),
-        callbacks=[JsonlLog(log), SaveByTime(), EvaluateLast(), EarlyStoppingCallback(config.patience)],
+        callbacks=[JsonlLog(log), SaveByTime(), CompileParts(), EvaluateLast(), EarlyStoppingCallback(config.patience)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))

@@ -23,6 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from transformers.trainer_utils import get_last_checkpoint
 
 from empathy_lib.base_models import generate
+from empathy_lib.compiling import compile_parts
 from empathy_lib.config import GenerationConfig, LoraSettings
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -170,6 +171,18 @@ class SaveByTime(TrainerCallback):
     def on_save(self, args, state, control, **kwargs):
         """Any checkpoint counts."""
         self.saved = time.monotonic()
+
+
+class CompileParts(TrainerCallback):
+    """Compile the trained model and, beside it, ``others`` (or None) where the planned steps make that pay, resumed or not."""
+
+    def __init__(self, *others: torch.nn.Module | None):
+        self.others = others
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        """The trainer has just planned its steps."""
+        for each in (model, *filter(None, self.others)):
+            compile_parts(each, state.max_steps * args.gradient_accumulation_steps)
 
 
 def trainer_arguments(folder: Path, seed: int, tracking: Sequence[str] = (), **more: Any) -> dict[str, Any]:

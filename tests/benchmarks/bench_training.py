@@ -4,9 +4,9 @@
     .venv/bin/python tests/benchmarks/bench_training.py sizes [figure.png]    (our steps at four sizes: does cost grow with tokens?)
 
 ``stock``: TRL's trainers with the whole base and the library's defaults. ``trimmed``: the same with the trimmed base. ``ours``: what
-notebooks 02 and 04 run. The three take turns in every repeat, each in a process of its own. The first step of each is the warm-up: it is
-printed and not counted. What is compared is tokens a second: prompt and completion for SFT, sampled tokens for a GRPO step and for its
-rollout. ``gemm_share`` is the time that the matrix products of one of our SFT steps take when run bare, over the time of a step.
+notebooks 02 and 04 run. The three take turns in every repeat, each in a process of its own. The first steps of each are the warm-up: they
+are printed and not counted. What is compared is tokens a second: prompt and completion for SFT, sampled tokens for a GRPO step and for
+its rollout. ``gemm_share`` is the time that the matrix products of one of our SFT steps take when run bare, over the time of a step.
 
 The last line is JSON: ``sft_step_ratio``, ``grpo_step_ratio``, ``generation_ratio`` (ours over stock, medians over repeats),
 ``gemm_share``, each with its lowest and highest value over the repeats, and the same for the trimmed base.
@@ -34,7 +34,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
-from empathy_lib import grpo, sft
+from empathy_lib import compiling, grpo, sft
 from empathy_lib.artefacts import generator
 from empathy_lib.base_models import prepare_base
 from empathy_lib.config import BaseModelConfig, DatasetConfig, load_profile
@@ -44,8 +44,9 @@ from empathy_lib.prompts import training_texts
 VARIANTS, STAGES = ("stock", "trimmed", "ours"), ("sft", "grpo")
 SIZES = {"sft": (2, 4, 8, 16), "grpo": (1, 2, 4, 8)}  # pairs and posts of a step
 SEED, NEW_TOKENS = 1, 128  # short rollouts, as stock takes a minute for eight of them
-STEPS = {"stock": 2, "trimmed": 3, "ours": 4}  # of which the first is not counted
-PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default, torch.ops.aten.baddbmm.default)
+STEPS = {"stock": 2, "trimmed": 3, "ours": 7}
+WARM_UP = {"stock": 1, "trimmed": 1, "ours": 2}  # steps at the start that are not counted: ours are compiled, for some shapes in the second
+PRODUCTS = [getattr(torch.ops.aten, name).default for name in ("mm", "addmm", "addmm_", "bmm", "baddbmm")]
 
 
 class Products(TorchDispatchMode):
@@ -86,6 +87,7 @@ class Clock(TrainerCallback):
 
     steps: list[dict[str, float]]
     products: Products | None
+    watches = False  # whether the last step's products are counted, which makes it a slow one
 
     def __init__(self) -> None:
         Clock.steps, Clock.products, self.tokens, self.mode = [], None, 0, None
@@ -101,9 +103,9 @@ class Clock(TrainerCallback):
         model.register_forward_pre_hook(count, with_kwargs=True)
 
     def on_step_begin(self, args, state, control, **kwargs):
-        """The second step is watched for its products (and not counted), the others are timed."""
+        """Our last SFT step is watched for its products (and not counted), the others are timed."""
         self.tokens, self.started = 0, time.perf_counter()
-        if state.global_step == 1 and args.max_steps > 3 and type(self).products is None:
+        if self.watches and state.global_step == args.max_steps - 1:
             self.mode = Clock.products = Products()
             self.mode.__enter__()
 
@@ -132,16 +134,17 @@ def time_sft(variant: str, items: list, base: Path, folder: Path, size: int) -> 
     profile = load_profile("laptop")
     pairs = sft.sft_pairs(items, AutoTokenizer.from_pretrained(base), size * STEPS[variant], generator(SEED, "bench"), coe=True)
     if variant == "ours":
+        Clock.watches = True
         config = profile.sft.model_copy(update={"max_steps": STEPS[variant], "checkpoint_steps": 1000, "batch_size": size})
         sft.train_sft(base, pairs, pairs[:1], folder, config, profile.base_model, SEED)
     else:
         arguments = SFTConfig(output_dir=str(folder), max_steps=STEPS[variant], seed=SEED, **quiet())
         rows = Dataset.from_list([{key: pair[key] for key in ("prompt", "completion")} for pair in pairs])
         SFTTrainer(model=str(base), args=arguments, train_dataset=rows).train()
-    counted = [step for step in Clock.steps[1:] if not step["watched"]]
+    counted = [step for step in Clock.steps[WARM_UP[variant] :] if not step["watched"]]
     seconds = sum(step["seconds"] for step in counted)
     tokens = sum(step["tokens"] for step in counted)
-    result = {"rate": tokens / seconds, "tokens": tokens / len(counted), "warm_up_seconds": Clock.steps[0]["seconds"]}
+    result = {"rate": tokens / seconds, "tokens": tokens / len(counted), "warm_up_seconds": warm_up(variant)}
     if Clock.products:
         watched = next(step for step in Clock.steps if step["watched"])
         per_token = Clock.products.bare_seconds() / watched["tokens"]
@@ -162,7 +165,7 @@ def time_grpo(variant: str, items: list, base: Path, folder: Path, size: int) ->
 
     with mock.patch.object(GRPOTrainer, "_generate_single_turn", timed):
         if variant == "ours":
-            changes = {"max_steps": STEPS[variant] - 1, "checkpoint_steps": 1000, "prompts_per_step": size}
+            changes = {"max_steps": STEPS[variant] - 2, "checkpoint_steps": 1000, "prompts_per_step": size}
             config = profile.grpo.model_copy(update=changes)
             generation = profile.generation.model_copy(update={"max_new_tokens": NEW_TOKENS})
             reward = SimpleNamespace(as_function=lambda: reward_of)
@@ -171,14 +174,19 @@ def time_grpo(variant: str, items: list, base: Path, folder: Path, size: int) ->
             arguments = GRPOConfig(output_dir=str(folder), max_steps=STEPS[variant], seed=SEED, max_completion_length=NEW_TOKENS, **quiet())
             rows = grpo.prompts_of(items, AutoTokenizer.from_pretrained(base), STEPS[variant], SEED)
             GRPOTrainer(model=str(base), reward_funcs=reward_of, args=arguments, train_dataset=rows).train()
-    steps, rollouts = Clock.steps[1:], rollouts[1:]
+    steps, rollouts = (made[WARM_UP[variant] :] for made in (Clock.steps, rollouts))
     tokens = sum(rollout["tokens"] for rollout in rollouts)
     return {
         "rate": tokens / sum(step["seconds"] for step in steps),
         "tokens": tokens / len(steps),
         "generation_rate": tokens / sum(rollout["seconds"] for rollout in rollouts),
-        "warm_up_seconds": Clock.steps[0]["seconds"],
+        "warm_up_seconds": warm_up(variant),
     }
+
+
+def warm_up(variant: str) -> float:
+    """Seconds of the steps that are not counted."""
+    return sum(step["seconds"] for step in Clock.steps[: WARM_UP[variant]])
 
 
 def quiet() -> dict[str, object]:
@@ -192,7 +200,7 @@ def measure(stage: str, variant: str, size: int) -> dict[str, float]:
     items = generate(DatasetConfig(questions=120), seed=SEED)
     items = [item for item in items if item.answers and all(answer.coe for answer in item.answers)]
     base = base_of(variant, training_texts(items))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(compiling, "MIN_PASSES", 0):  # as in a run of many steps
         return {"sft": time_sft, "grpo": time_grpo}[stage](variant, items, base, Path(folder), size)
 
 

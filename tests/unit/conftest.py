@@ -9,6 +9,7 @@ from teacher_server import KEY, TeacherServer
 from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
 
+from empathy_lib import compiling
 from empathy_lib.base_models import prepare_base
 from empathy_lib.coe import ChainOfEmpathy
 from empathy_lib.config import BaseModelConfig
@@ -23,6 +24,16 @@ POSTS = [
     ("妈妈总拿我和别人比，我觉得自己什么都做不好。", "自责", "被拿来比较"),
     ("孩子不听话，我每天都很累，忍不住对他发火。", "疲惫", "孩子不听话"),
 ]
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "compiled"])
+def compiled(request, monkeypatch) -> bool:
+    """Whether training compiles parts of the model; a test that takes this runs both ways, whatever the model's size."""
+    if request.param and not compiling.can_compile("cpu"):
+        pytest.skip("nothing can be compiled here: no g++, or torch stands in a folder whose path has a space")
+    monkeypatch.setattr(compiling, "MIN_PARAMETERS", 1)
+    monkeypatch.setattr(compiling, "MIN_PASSES", 1 if request.param else 10**9)
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ def test_sft_loss_is_on_the_completion_only(base, pairs, tmp_path):
     assert log[0]["loss"] == pytest.approx(-picked[len(prompt) - 1 :].mean().item(), rel=1e-3)
 
 
-def test_sft_takes_the_steps_of_a_stock_trainer(base, pairs, tmp_path):
+def test_sft_takes_the_steps_of_a_stock_trainer(base, pairs, tmp_path, compiled):
     """Our trainer with its optimizer and attention against TRL's own, same batch and rate, in float32: same losses, same weights."""
     config = SFTStageConfig(batch_size=4, max_steps=6, learning_rate=1e-3, checkpoint_steps=1)
     ours = sft.train_sft(base, pairs[:4], pairs[:2], tmp_path / "ours", config, BaseModelConfig(max_length=400, dtype="float32"), seed=1)
@@ -141,7 +141,7 @@ def run_grpo(base, items, pairs, folder):
 @pytest.mark.parametrize(
     ("stage", "run", "result"), [(sft, run_sft, "policy"), (reward_model, run_reward, "encoder"), (grpo, run_grpo, "policy")]
 )
-def test_killed_training_resumes_to_the_same_weights(base, items, pairs, tmp_path, monkeypatch, stage, run, result):
+def test_killed_training_resumes_to_the_same_weights(base, items, pairs, tmp_path, monkeypatch, compiled, stage, run, result):
     run(base, items, pairs, tmp_path / "whole")
 
     class Killed(training.JsonlLog, Kill):
