@@ -136,9 +136,19 @@ class RewardConfig(_Config):
     max_length: int = Field(192, ge=16, description="tokens of a question or answer that the encoder reads")
     same_topic_share: float = Field(0.4, ge=0, le=1, description="triplets whose negative answers another post of the same topic")
     copy_share: float = Field(0.4, ge=0, le=1, description="triplets whose negative copies the post (whole, partial, rephrased)")
+    hack_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        exclude_if=lambda value: value == 0.0,
+        description="triplets whose negative is a hack that copies nothing: over-long, keywords, contradicting",
+    )
     checkpoint_steps: int = Field(50, ge=1)
     threshold_rule: Literal["quantile", "youden"] = Field("quantile", description="how the threshold is chosen on validation")
     threshold_quantile: float = Field(0.5, ge=0, le=1, description="quantile of the reference answers' cosines")
+    comparisons: list[Literal["no_hacks"]] = Field(
+        [], description="further trainings that notebook 03 sets beside its own: without hacks among the negatives"
+    )
 
 
 class GRPOStageConfig(_Config):

@@ -8,7 +8,9 @@ negatives is our choice:
 - ``random``: an answer to any other post;
 - ``same_topic``: an answer to another post of the same topic (the hard one: same vocabulary, another person);
 - ``copy_whole``, ``copy_partial``, ``copy_rephrased``: the post itself, a part of it, or the post turned from "I" to
-  "you". A cosine between post and answer can be bought by copying, so copies are negatives from the start.
+  "you". A cosine between post and answer can be bought by copying, so copies are negatives from the start;
+- ``over_long``, ``keywords``, ``contradicting``: the answer with replies to other posts behind it, the post's own words in a row, a
+  reply that denies what the post says. A judge that never saw them pays for them (notebook 03, the hacks).
 """
 
 from __future__ import annotations
@@ -16,14 +18,25 @@ from __future__ import annotations
 import re
 
 import numpy as np
+from jieba.analyse import extract_tags
 
 from empathy_lib.config import RewardConfig
 from empathy_lib.empathy_qa.schema import Item
 
 COPY_KINDS = ("copy_whole", "copy_partial", "copy_rephrased")
 NEGATIVE_KINDS = ("random", "same_topic", *COPY_KINDS)
+HACK_KINDS = ("over_long", "over_long", "keywords", "contradicting")  # drawn evenly: the first is the hardest to see
 _SENTENCE = re.compile(r"[^。！？!?\n]+[。！？!?\n]*")
 _LEADS = ("我感觉你", "听起来你", "我听到你说，", "你说，", "我能感受到，")
+
+_MARKS = ("、", "，", " ", "和")
+_DENIALS = (
+    "别为{words}这点事发愁了，谁家没有？你太闲了才会想这些，找点活干就好了，不要再来问了。",
+    "听你讲{words}，我只觉得你小题大做。换了别人早就过去了，是你自己不肯放下，怪不得别人。",
+    "{words}都是借口。你就是懒，就是不想改，谁劝也没有用，受不了也是自找的。",
+    "这有什么好难过的？{words}，哪一样值得说？你再这样下去，身边的人都会嫌你烦。",
+    "我看问题全在你。{words}，没有一件怨得着别人，先把自己的脾气改了再说吧。",
+)  # other words than the suite's in reward_hacks, which are held out
 
 
 def copy_of(question: str, kind: str, rng: np.random.Generator) -> str:
@@ -43,35 +56,46 @@ def copy_of(question: str, kind: str, rng: np.random.Generator) -> str:
 
 def negative_for(item: Item, pool: list[Item], kind: str, rng: np.random.Generator) -> str | None:
     """Draw one negative of ``kind`` for ``item``; None where the pool has none, as ``same_topic`` without topics."""
+    return "".join(_parts(item, item.references[0], pool, kind, rng)) or None
+
+
+def _parts(item: Item, positive: str, pool: list[Item], kind: str, rng: np.random.Generator) -> list[str]:
+    """The texts that make up a negative, which are one but for ``over_long``; none where the pool has none."""
     if kind in COPY_KINDS:
-        return copy_of(item.question, kind, rng)
-    others = [i for i in pool if i.id != item.id and (kind == "random" or (item.topic and i.topic == item.topic))]
+        return [copy_of(item.question, kind, rng)]
+    if kind == "keywords":
+        words = extract_tags(item.question, topK=int(rng.integers(6, 20)))
+        return [_MARKS[int(rng.integers(len(_MARKS)))].join(rng.permutation(words).tolist())]
+    if kind == "contradicting":
+        words = extract_tags(item.question, topK=int(rng.integers(2, 6)))
+        return [_DENIALS[int(rng.integers(len(_DENIALS)))].format(words="、".join(words))]
+    others = [i for i in pool if i.id != item.id and (kind != "same_topic" or (item.topic and i.topic == item.topic))]
     if not others:
-        return None
-    other = others[int(rng.integers(len(others)))]
-    return other.answers[int(rng.integers(len(other.answers)))].text
+        return []
+    drawn = [others[int(rng.integers(len(others)))] for _ in range(int(rng.integers(1, 4)) if kind == "over_long" else 1)]
+    replies = [other.answers[int(rng.integers(len(other.answers)))].text for other in drawn]
+    return [positive, *replies] if kind == "over_long" else replies
 
 
-def build_triplets(items: list[Item], config: RewardConfig, rng: np.random.Generator) -> list[dict[str, str]]:
+def build_triplets(items: list[Item], config: RewardConfig, rng: np.random.Generator) -> list[dict]:
     """Draw training triplets, every (question, answer) pair before any twice.
 
     Returns:
-        ``{"anchor": post, "positive": reply, "negative": reply, "kind": kind of negative}``, at most ``max_triplets``.
+        ``{"anchor": post, "positive": reply, "negative": reply, "kind": kind of negative, "parts": texts that the negative is made of}``,
+        at most ``max_triplets``.
     """
     pairs = [(item, answer.text) for item in items for answer in item.answers]
-    kinds = ["random", "same_topic", "copy"]
-    shares = [max(0.0, 1 - config.same_topic_share - config.copy_share), config.same_topic_share, config.copy_share]
+    families = (("random",), ("same_topic",), COPY_KINDS, HACK_KINDS)
+    named = [config.same_topic_share, config.copy_share, config.hack_share]
+    shares = np.array([max(0.0, 1 - sum(named)), *named])
     triplets = []
     for index in rng.permutation(len(pairs))[: config.max_triplets]:
         item, positive = pairs[index]
-        kind = kinds[rng.choice(3, p=np.array(shares) / sum(shares))]
-        kind = COPY_KINDS[int(rng.integers(len(COPY_KINDS)))] if kind == "copy" else kind
-        negative = negative_for(item, items, kind, rng)
-        if negative is None:  # no other post of this topic, or no other post at all
-            negative, kind = negative_for(item, items, "random", rng), "random"
-        if negative is None:
-            negative, kind = copy_of(item.question, "copy_whole", rng), "copy_whole"
-        triplets.append({"anchor": item.question, "positive": positive, "negative": negative, "kind": kind})
+        family = families[rng.choice(len(families), p=shares / shares.sum())]
+        for kind in (family[int(rng.integers(len(family)))], "random", "copy_whole"):  # no other post of this topic, or no other post
+            if parts := _parts(item, positive, items, kind, rng):
+                break
+        triplets.append({"anchor": item.question, "positive": positive, "negative": "".join(parts), "kind": kind, "parts": parts})
     return triplets
 
 
@@ -83,9 +107,9 @@ def reward_posts(items: list[Item], config: RewardConfig) -> list[Item]:
     return items if sum(len(item.answers) for item in items) >= 2 * config.max_triplets else items[::2]
 
 
-def unseen(items: list[Item], triplets: list[dict[str, str]]) -> list[Item]:
+def unseen(items: list[Item], triplets: list[dict]) -> list[Item]:
     """Items of which no triplet holds a text, be it the post or any answer."""
-    held = {triplet[side] for triplet in triplets for side in ("anchor", "positive", "negative")}
+    held = {text for triplet in triplets for text in (triplet["anchor"], triplet["positive"], *triplet["parts"])}
     return [item for item in items if held.isdisjoint([item.question, *item.references])]
 
 

@@ -9,7 +9,7 @@ from empathy_lib.copying import copy_rate
 from empathy_lib.empathy_qa.sources import read_source
 from empathy_lib.empathy_qa.variety import sentences
 from empathy_lib.reward_hacks import HACKS, attempts
-from empathy_lib.triplets import build_triplets, reward_posts, unseen
+from empathy_lib.triplets import HACK_KINDS, NEGATIVE_KINDS, build_triplets, negative_for, reward_posts, unseen
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +17,8 @@ def items():
     return read_source(DatasetConfig(questions=40, advertisement_rate=0, short_answer_rate=0, duplicate_rate=0), 5).items
 
 
-def rng():
-    return np.random.default_rng(3)
+def rng(seed=3):
+    return np.random.default_rng(seed)
 
 
 def test_every_hack_is_tried_on_every_item(items):
@@ -47,12 +47,34 @@ def test_an_item_without_a_topic_lacks_the_same_topic_answer_only(items):
     assert {row["kind"] for row in attempts([alone], items, rng())} == set(HACKS) - {"same-topic answer"}
 
 
-def test_the_judge_shares_no_text_with_the_reward_model(items):
-    made = build_triplets(items, RewardConfig(max_triplets=20), rng())
+@pytest.mark.parametrize("kind", [*NEGATIVE_KINDS, *HACK_KINDS])
+def test_a_negative_is_no_answer_to_its_post(items, kind):
+    for item in items:
+        made = negative_for(item, items, kind, rng())
+        assert made and made not in item.references
+        assert made.startswith(item.references[0]) == (kind == "over_long")
+
+
+def test_hacks_of_the_training_are_not_those_of_the_suite(items):
+    """The suite asks for what the judge has not seen word for word: its cruel replies share no sentence with the training's."""
+    seen = {negative_for(items[0], items, "contradicting", rng(seed)) for seed in range(50)}
+    asked = {HACKS["contradicting answer"](items[0], items, rng(seed)) for seed in range(50)}
+    assert len(seen) > 4 and not {s for text in seen for s in sentences(text)} & {s for text in asked for s in sentences(text)}
+
+
+def test_hacks_are_drawn_as_often_as_asked(items):
+    config = RewardConfig(max_triplets=1000, same_topic_share=0, copy_share=0, hack_share=1)
+    assert {triplet["kind"] for triplet in build_triplets(items * 20, config, rng())} == set(HACK_KINDS)
+    assert not {triplet["kind"] for triplet in build_triplets(items * 20, RewardConfig(), rng())} & set(HACK_KINDS)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])  # 1: replies to other posts stand inside over-long negatives
+def test_the_judge_shares_no_text_with_the_reward_model(items, share):
+    made = build_triplets(items, RewardConfig(max_triplets=3, hack_share=share, copy_share=0, same_topic_share=0), rng())
     others = unseen(items, made)
-    texts = {triplet[side] for triplet in made for side in ("anchor", "positive", "negative")}
+    texts = "\n".join(triplet[side] for triplet in made for side in ("anchor", "positive", "negative"))
     assert 0 < len(others) < len(items)
-    assert not texts & {text for item in others for text in (item.question, *item.references)}
+    assert not any(text in texts for item in others for text in (item.question, *item.references))
 
 
 def test_where_triplets_would_touch_most_posts_the_judge_keeps_half(items):
