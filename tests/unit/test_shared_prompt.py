@@ -3,7 +3,7 @@
 import pytest
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from trl import GRPOConfig, GRPOTrainer
 
 from empathy_lib import decoding
@@ -111,3 +111,28 @@ def test_the_completions_of_a_prompt_share_a_micro_batch(hub_folder, tmp_path):
     model, tokenizer = load(hub_folder)
     trainer_of(Watched, model, tokenizer, tmp_path, max_steps=2).train()
     assert seen == [1] * 8
+
+
+def test_a_drawn_token_follows_the_softmax_at_the_temperature():
+    """60,000 draws of six tokens: within four standard errors of the probabilities, and never one of probability zero."""
+    torch.manual_seed(0)
+    scores = torch.tensor([-torch.inf, 2.0, 0.5, -1.0, 1.0, -torch.inf])
+    made = decoding.Draw(0.8)(torch.zeros(60_000, 1, dtype=torch.long), scores.repeat(60_000, 1))
+    assert (made.isfinite().sum(dim=1) == 1).all()
+    seen = made.argmax(dim=1).bincount(minlength=6) / 60_000
+    expected = (scores / 0.8).softmax(dim=0)
+    assert ((seen - expected).abs() <= 4 * (expected * (1 - expected) / 60_000).sqrt()).all()
+
+
+@pytest.mark.parametrize("changes", [{"top_p": 0.9}, {"top_k": 20}, {"min_p": 0.1}, {"do_sample": False}, {"num_return_sequences": 2}, {}])
+def test_only_plain_sampling_is_drawn_by_us(hub_folder, monkeypatch, changes):
+    drawn = []
+    monkeypatch.setattr(decoding.Draw, "__call__", lambda self, ids, scores: drawn.append(self.temperature) or scores)
+    model, tokenizer = load(hub_folder)
+    decoding.use_quick_generate(model)
+    settings = {"do_sample": True, "top_p": 1.0, "top_k": 0, "temperature": 0.8, "max_new_tokens": 3, "min_new_tokens": 3} | changes
+    made = model.generate(
+        **batch_of(tokenizer, (0, 1)), generation_config=GenerationConfig(pad_token_id=tokenizer.pad_token_id, **settings)
+    )
+    assert len(made) == 2 * settings.get("num_return_sequences", 1)
+    assert drawn == ([] if changes else [0.8] * 3)
