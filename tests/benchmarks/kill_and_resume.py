@@ -11,6 +11,7 @@ all weights are equal.
 from __future__ import annotations
 
 import json
+import math
 import random
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from empathy_lib.artefacts import file_digest, read_json
 
 STEPS = [f"{stage}.{field}={value}" for stage in ("sft", "reward", "grpo") for field, value in (("max_steps", 6), ("checkpoint_steps", 1))]
 SECONDS = (8.0, 60.0)  # before a kill; a kernel needs about eight to be up
+TRAINING = 3  # notebooks that train: each gets an equal share of the kills
 
 
 def start(folder: Path, log: Path) -> subprocess.Popen:
@@ -44,24 +46,30 @@ def weights(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): file_digest(path) for path in sorted(folder.rglob("*.safetensors"))}
 
 
+def notebook_of(log: Path) -> str:
+    """The notebook that runs now."""
+    begun = [line.split(":")[0] for line in log.read_text().splitlines() if ": started" in line]
+    return begun[-1] if begun else "before the first notebook"
+
+
 def broken_run(folder: Path, log: Path, rng: random.Random, hit: Counter[str], kills: int) -> None:
     """One run to its end, killed at random moments while there are kills left; ``hit`` counts them by notebook."""
     log.write_text("")
-    while True:
-        run = start(folder, log)
+    run = start(folder, log)
+    while run.poll() is None:
         try:
             run.wait(rng.uniform(*SECONDS) if sum(hit.values()) < kills else None)
         except subprocess.TimeoutExpired:
+            if hit[notebook := notebook_of(log)] >= math.ceil(kills / TRAINING):
+                continue
             for process in [*psutil.Process(run.pid).children(recursive=True), run]:  # the kernel too
                 process.kill()
             run.wait()
-            begun = [line.split(":")[0] for line in log.read_text().splitlines() if ": started" in line]
-            hit[begun[-1] if begun else "before the first notebook"] += 1
-            print(f"kill {sum(hit.values())}: {begun[-1] if begun else '-'}", flush=True)
-            continue
-        if run.returncode:
-            sys.exit(log.read_text())
-        return
+            hit[notebook] += 1
+            print(f"kill {sum(hit.values())}: {notebook}", flush=True)
+            run = start(folder, log)
+    if run.returncode:
+        sys.exit(log.read_text())
 
 
 def main(kills: int, seed: int) -> None:
