@@ -25,7 +25,7 @@ from empathy_lib.empathy_qa.schema import Item
 
 COPY_KINDS = ("copy_whole", "copy_partial", "copy_rephrased")
 NEGATIVE_KINDS = ("random", "same_topic", *COPY_KINDS)
-HACK_KINDS = ("over_long", "over_long", "keywords", "contradicting")  # drawn evenly: the first is the hardest to see
+HACK_KINDS = ("over_long", "over_long", "keywords", "contradicting")  # the hardest to see is drawn twice as often
 _SENTENCE = re.compile(r"[^。！？!?\n]+[。！？!?\n]*")
 _LEADS = ("我感觉你", "听起来你", "我听到你说，", "你说，", "我能感受到，")
 
@@ -65,7 +65,7 @@ def _parts(item: Item, positive: str, pool: list[Item], kind: str, rng: np.rando
         return [copy_of(item.question, kind, rng)]
     if kind == "keywords":
         words = extract_tags(item.question, topK=int(rng.integers(6, 20)))
-        return [_MARKS[int(rng.integers(len(_MARKS)))].join(rng.permutation(words).tolist())]
+        return [_MARKS[int(rng.integers(len(_MARKS)))].join(rng.permutation(words).tolist())] if words else []
     if kind == "contradicting":
         words = extract_tags(item.question, topK=int(rng.integers(2, 6)))
         return [_DENIALS[int(rng.integers(len(_DENIALS)))].format(words="、".join(words))]
