@@ -1,7 +1,7 @@
 """How much quicker are our SFT and GRPO than TRL as it comes, on the same machine, the same posts and seeds, in one run?
 
     .venv/bin/python tests/benchmarks/bench_training.py [repeats]             (20 minutes on 2 cores; 3 repeats)
-    .venv/bin/python tests/benchmarks/bench_training.py sizes [figure.png]    (our steps at four sizes: does cost grow with tokens? 10 minutes)
+    .venv/bin/python tests/benchmarks/bench_training.py sizes [figure.png]    (10 minutes: does cost grow with tokens, at four sizes?)
 
 ``stock``: TRL's trainers with the whole base and the library's defaults. ``trimmed``: the same with the trimmed base. ``ours``: what
 notebooks 02 and 04 run. The three take turns in every repeat, each in a process of its own. The first steps of each are the warm-up: they
