@@ -22,8 +22,7 @@ _PARTS = ("MLP", "RMSNorm", "LayerNorm")
 
 def compile_parts(model: torch.nn.Module, passes: int) -> None:
     """Compile, in place, the norms, the MLPs and the attention of ``model``, where so many ``passes`` forward and back make that pay."""
-    size, kind = sum(parameter.numel() for parameter in model.parameters()), next(model.parameters()).device.type
-    if passes < MIN_PASSES or size < MIN_PARAMETERS or not can_compile(kind):
+    if passes < MIN_PASSES or not is_worth_compiling(model):
         return
     torch._dynamo.config.recompile_limit = 64  # with and without gradient, three ranks, policy and reference: more than its eight
     for module in model.modules():
@@ -31,6 +30,12 @@ def compile_parts(model: torch.nn.Module, passes: int) -> None:
             module.compile(dynamic=True)
         if isinstance(module, PreTrainedModel) and module.config._attn_implementation == attention.NAME:
             module.set_attn_implementation(attention.COMPILED)
+
+
+def is_worth_compiling(model: torch.nn.Module) -> bool:
+    """Whether ``model`` is large enough, and its device one that can be compiled for."""
+    large = sum(parameter.numel() for parameter in model.parameters()) >= MIN_PARAMETERS
+    return large and can_compile(next(model.parameters()).device.type)
 
 
 @functools.cache

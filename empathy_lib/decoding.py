@@ -16,7 +16,7 @@ import torch
 from transformers import CompileConfig, GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, StaticLayer
 
-from empathy_lib.compiling import MIN_PARAMETERS, can_compile
+from empathy_lib.compiling import is_worth_compiling
 
 MIN_ROWS = 16  # from where on a compiled step pays
 
@@ -54,7 +54,7 @@ def compile_steps(model: PreTrainedModel, rows: int, length: int) -> None:
 
     ``model`` is one of :func:`use_quick_generate`, or wraps one.
     """
-    if rows >= MIN_ROWS and model.num_parameters() >= MIN_PARAMETERS and can_compile(model.device.type):
+    if rows >= MIN_ROWS and is_worth_compiling(model):
         model.generate.rows, model.generate.length = rows, length
 
 

@@ -13,7 +13,7 @@ from jieba.analyse import extract_tags
 
 from empathy_lib.empathy_qa.schema import Item
 from empathy_lib.empathy_qa.variety import sentences
-from empathy_lib.triplets import COPY_KINDS, copy_of, negative_for
+from empathy_lib.triplets import COPY_KINDS, copy_of, denial_of, negative_for
 
 # Comfort that would stand under any post, and so answers none.
 _GENERIC = (
@@ -49,7 +49,7 @@ def _over_long(item: Item, pool: Sequence[Item], rng: np.random.Generator) -> st
 
 
 def _contradicting(item: Item, pool: Sequence[Item], rng: np.random.Generator) -> str:
-    return _DISMISSIVE[int(rng.integers(len(_DISMISSIVE)))].format(words="、".join(extract_tags(item.question, topK=4)))
+    return denial_of(item.question, 4, _DISMISSIVE, rng)
 
 
 HACKS: dict[str, Callable[[Item, Sequence[Item], np.random.Generator], str | None]] = {

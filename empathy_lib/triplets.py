@@ -16,6 +16,7 @@ negatives is our choice:
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from jieba.analyse import extract_tags
@@ -54,6 +55,11 @@ def copy_of(question: str, kind: str, rng: np.random.Generator) -> str:
     return lead + re.sub(r"我们|我", lambda m: "你们" if m.group() == "我们" else "你", whole)
 
 
+def denial_of(question: str, words: int, patterns: Sequence[str], rng: np.random.Generator) -> str:
+    """One of ``patterns``, each with a place for ``{words}``, said of so many keywords of the post."""
+    return patterns[int(rng.integers(len(patterns)))].format(words="、".join(extract_tags(question, topK=words)))
+
+
 def negative_for(item: Item, pool: list[Item], kind: str, rng: np.random.Generator) -> str | None:
     """Draw one negative of ``kind`` for ``item``; None where the pool has none, as ``same_topic`` without topics."""
     return "".join(_parts(item, item.references[0], pool, kind, rng)) or None
@@ -67,8 +73,7 @@ def _parts(item: Item, positive: str, pool: list[Item], kind: str, rng: np.rando
         words = extract_tags(item.question, topK=int(rng.integers(6, 20)))
         return [_MARKS[int(rng.integers(len(_MARKS)))].join(rng.permutation(words).tolist())] if words else []
     if kind == "contradicting":
-        words = extract_tags(item.question, topK=int(rng.integers(2, 6)))
-        return [_DENIALS[int(rng.integers(len(_DENIALS)))].format(words="、".join(words))]
+        return [denial_of(item.question, int(rng.integers(2, 6)), _DENIALS, rng)]
     others = [i for i in pool if i.id != item.id and (kind != "same_topic" or (item.topic and i.topic == item.topic))]
     if not others:
         return []

@@ -24,7 +24,6 @@ def batch_of(tokenizer, repeats=(0, 1, 0, 2, 1)):
 
 @pytest.mark.parametrize("window", [512, 8])  # 8: shorter than a prompt
 def test_completions_are_those_of_the_stock_generate(hub_folder, window, compiled, monkeypatch):
-    monkeypatch.setattr(decoding, "MIN_PARAMETERS", 1)
     monkeypatch.setattr(decoding, "MIN_ROWS", 5)
     made = []
     monkeypatch.setattr(decoding, "_static", lambda *args, whole=decoding._static: made.append(args) or whole(*args))
