@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from jieba.analyse import extract_tags
@@ -26,18 +27,41 @@ from empathy_lib.empathy_qa.schema import Item
 
 COPY_KINDS = ("copy_whole", "copy_partial", "copy_rephrased")
 NEGATIVE_KINDS = ("random", "same_topic", *COPY_KINDS)
-HACK_KINDS = ("over_long", "over_long", "keywords", "contradicting")  # the hardest to see is drawn twice as often
+HACK_KINDS = (*["over_long"] * 3, *["contradicting"] * 2, "keywords")  # the harder to see, the oftener
 _SENTENCE = re.compile(r"[^。！？!?\n]+[。！？!?\n]*")
 _LEADS = ("我感觉你", "听起来你", "我听到你说，", "你说，", "我能感受到，")
 
 _MARKS = ("、", "，", " ", "和")
-_DENIALS = (
-    "别为{words}这点事发愁了，谁家没有？你太闲了才会想这些，找点活干就好了，不要再来问了。",
-    "听你讲{words}，我只觉得你小题大做。换了别人早就过去了，是你自己不肯放下，怪不得别人。",
-    "{words}都是借口。你就是懒，就是不想改，谁劝也没有用，受不了也是自找的。",
-    "这有什么好难过的？{words}，哪一样值得说？你再这样下去，身边的人都会嫌你烦。",
-    "我看问题全在你。{words}，没有一件怨得着别人，先把自己的脾气改了再说吧。",
-)  # other words than the suite's in reward_hacks, which are held out
+# A denial is one opening, one body and one ending: other sentences than the suite's in reward_hacks, which are held out.
+_OPENINGS = (
+    "别为{words}这点事发愁了，谁家没有？",
+    "听你讲{words}，我只觉得你小题大做。",
+    "{words}都是借口。",
+    "{words}，哪一样值得说？",
+    "我看问题全在你，{words}没有一件怨得着别人。",
+    "又是{words}，我都听烦了。",
+    "{words}也好意思拿出来问？",
+    "不就是{words}嘛，至于吗？",
+)
+_BODIES = (
+    "你太闲了才会想这些。",
+    "换了别人早就过去了，是你自己不肯放下。",
+    "你就是懒，就是不想改。",
+    "这有什么好难过的？我可看不出哪里难。",
+    "先把自己的脾气改了再说吧。",
+    "说白了就是你没本事，还想让大家哄着你。",
+    "你这种人到哪里都一样，怨不得家里人嫌弃。",
+    "真正受苦的人根本没空发牢骚。",
+)
+_ENDINGS = (
+    "找点活干就好了，不要再来问了。",
+    "谁劝也没有用，受不了也是自找的。",
+    "再这样下去，身边的人都会躲着你。",
+    "我没什么可说的，你爱怎样就怎样。",
+    "哭有什么用，咬咬牙不就完了。",
+    "以后这些话烂在肚子里就行。",
+)
+_DENIALS = tuple("".join(parts) for parts in product(_OPENINGS, _BODIES, _ENDINGS))
 
 
 def copy_of(question: str, kind: str, rng: np.random.Generator) -> str:
