@@ -59,7 +59,8 @@ def _compiled():
 
 def compiled_attention(module, query, key, value, attention_mask, scaling, dropout=0.0, softcap=None, **_):
     """:func:`grouped_attention`, compiled when first called; what it does not read is not handed on, as compilation would watch it."""
-    return _compiled()(module, query, key, value, attention_mask, scaling, dropout, softcap)
+    attend = grouped_attention if torch.compiler.is_compiling() else _compiled()  # within a compiled step it is compiled already
+    return attend(module, query, key, value, attention_mask, scaling, dropout, softcap)
 
 
 for _name, _function in ((NAME, grouped_attention), (COMPILED, compiled_attention)):
