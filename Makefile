@@ -45,6 +45,7 @@ reproduce: setup ## Run the six notebooks under PROFILE (default: laptop); the s
 test: setup ## Lint, unit tests, the notebooks under nbval and through papermill (smoke profile)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -c 'from importlinter.cli import lint_imports_command as run; run()' --no-cache
 	@set -eo pipefail; scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; set -x; \
 	$(PY) -m pytest tests/unit | tee "$$scratch/unit.log"; \
 	EMPATHY_RUNS="$$scratch/runs" $(PY) -m pytest --nbval-lax --nbval-kernel-name python3 --nbval-cell-timeout 1200 \

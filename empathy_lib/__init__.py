@@ -2,6 +2,7 @@
 
 import warnings
 
-warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm asks for ipywidgets; a text bar will do
+# tqdm asks for ipywidgets; a text bar will do
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 __version__ = "0.1.0"

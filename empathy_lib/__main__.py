@@ -1,5 +1,5 @@
-"""``python -m empathy_lib``: see ``cli.py``."""
+"""``python -m empathy_lib``: see ``app/cli.py``."""
 
-from empathy_lib.cli import main
+from empathy_lib.app.cli import main
 
 main()

@@ -1,13 +1,14 @@
-"""Is a run folder complete? ``python tests/check_run.py RUN``: six executed notebooks, and every headline figure readers are promised."""
+"""Is a run folder complete? ``python tests/check_run.py RUN``: six executed notebooks, and every headline
+figure readers are promised."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from empathy_lib.artefacts import NOTEBOOKS, read_json
-from empathy_lib.plots.style import SYSTEM_LABELS
-from empathy_lib.systems import SYSTEMS
+from empathy_lib.core.run import NOTEBOOKS, read_json
+from empathy_lib.core.style import SYSTEM_LABELS
+from empathy_lib.models.systems import SYSTEMS
 
 ENTRY = {"value", "interval", "n", "unit", "notebook"}
 
@@ -15,7 +16,12 @@ ENTRY = {"value", "interval", "n", "unit", "notebook"}
 def promised() -> set[str]:
     """The keys of ``headline.json`` that a complete run holds."""
     keys = {f"{system}.well_formed" for system in ("base", "sft", "grpo")}
-    keys |= {"grpo.r_answer_minus_sft", "rm.auc", "rm.pairwise_accuracy.random", "rm.pairwise_accuracy.same_topic"}
+    keys |= {
+        "grpo.r_answer_minus_sft",
+        "rm.auc",
+        "rm.pairwise_accuracy.random",
+        "rm.pairwise_accuracy.same_topic",
+    }
     keys |= {f"coe_accuracy.{system}.{layer}" for system in SYSTEMS for layer in ("L1", "L2", "L3")}
     keys |= {f"{figure}.{system}" for figure in ("copy_rate", "r_answer") for system in SYSTEM_LABELS}
     keys |= {
@@ -29,9 +35,17 @@ def promised() -> set[str]:
 def main(run: Path) -> None:
     """Exit with 1 and say what is missing."""
     headline = read_json(run / "headline.json")
-    faults = [f"no executed notebook {name}" for name in NOTEBOOKS if not (run / "notebooks" / f"{name}.ipynb").is_file()]
+    faults = [
+        f"no executed notebook {name}"
+        for name in NOTEBOOKS
+        if not (run / "notebooks" / f"{name}.ipynb").is_file()
+    ]
     faults += [f"headline.json lacks {key}" for key in sorted(promised() - headline.keys())]
-    faults += [f"headline.json: {key} has fields {sorted(entry)}" for key, entry in headline.items() if not set(entry) >= ENTRY]
+    faults += [
+        f"headline.json: {key} has fields {sorted(entry)}"
+        for key, entry in headline.items()
+        if not set(entry) >= ENTRY
+    ]
     if faults:
         sys.exit("\n".join(faults))
     print(f"run complete: six executed notebooks, {len(headline)} headline figures")

@@ -1,1 +1,19 @@
-"""Human evaluation by relative ranking: blinded study design, rating store, simulated raters, ranking statistics."""
+"""Notebook 06, human evaluation by relative ranking: blinded study design, ratings, simulated raters, ranking
+statistics.
+
+Knows: studies and ratings. Does not know: how completions were made, or how raters are reached: that is
+``run``, which no notebook needs. Public: ``build_study``, ``read_ratings``, ``ranking_table``,
+``estimate_strengths``.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "design": ["build_study"],
+        "ranking": ["ranking_table"],
+        "ratings": ["read_ratings"],
+        "strengths": ["estimate_strengths"],
+    },
+)

@@ -1,10 +1,12 @@
-"""Who judges what: balanced incomplete blocks, where a rater sees a part of the items, or a sheet a part of the systems.
+"""Who judges what: balanced incomplete blocks, where a rater sees a part of the items, or a sheet a part of
+the systems.
 
 Knows: numbers. Does not know: posts, replies, raters' names.
 
-In an incomplete block design every system, and every pair of systems, should be seen equally often, or some comparisons are paid for
-twice [1]_. Exact balance of pairs is not possible for every size (six systems by threes: 10 sheets can, 5 cannot), so here the numbers
-of systems differ by at most one, and those of pairs by as little as a search with exchanges finds: :func:`imbalance` says by how much.
+In an incomplete block design every system, and every pair of systems, should be seen equally often, or some
+comparisons are paid for twice [1]_. Exact balance of pairs is not possible for every size (six systems by
+threes: 10 sheets can, 5 cannot), so here the numbers of systems differ by at most one, and those of pairs by
+as little as a search with exchanges finds: :func:`imbalance` says by how much.
 
 References:
     .. [1] Cochran and Cox (1957), Experimental Designs, 2nd edition, chapter 11.
@@ -16,11 +18,13 @@ import math
 
 import numpy as np
 
-_TRIES, _SWEEPS = 5, 20  # starts of the search, and sweeps over all blocks from each; balance is mostly reached at once
+# starts of the search, and sweeps over all blocks from each; balance is mostly reached at once
+_TRIES, _SWEEPS = (5, 20)
 
 
 def deal(raters: int, items: int, per_rater: int, rng: np.random.Generator) -> list[list[int]]:
-    """Items of each rater: ``per_rater`` different ones in random order, each item given out equally often up to one."""
+    """Items of each rater: ``per_rater`` different ones in random order, each item given out equally often up
+    to one."""
     given = np.zeros(items, dtype=int)
     hands = []
     for _ in range(raters):
@@ -31,7 +35,8 @@ def deal(raters: int, items: int, per_rater: int, rng: np.random.Generator) -> l
 
 
 def blocks(count: int, systems: int, size: int, rng: np.random.Generator) -> list[list[int]]:
-    """``count`` blocks of ``size`` different systems each, in random order, balanced over systems (up to one) and over pairs.
+    """``count`` blocks of ``size`` different systems each, in random order, balanced over systems (up to one)
+    and over pairs.
 
     Neighbouring blocks, such as those of one rater, are nearly balanced among themselves.
     """
@@ -55,7 +60,8 @@ def blocks(count: int, systems: int, size: int, rng: np.random.Generator) -> lis
 
 
 def _least_spread(count: int, systems: int, size: int) -> int:
-    """A bound for the spread of pairs: 2 where a system's pairs, ``seen × (size - 1)``, cannot be split evenly enough over the others."""
+    """A bound for the spread of pairs: 2 where a system's pairs, ``seen × (size - 1)``, cannot be split
+    evenly enough over the others."""
     mean = count * size * (size - 1) / (systems * (systems - 1))
     seen, more = divmod(count * size, systems)
     sums = [(seen + extra) * (size - 1) for extra in ({0, 1} if more else {0})]
@@ -63,7 +69,9 @@ def _least_spread(count: int, systems: int, size: int) -> int:
     return 2 if min(sums) < low or max(sums) > high else int(mean != int(mean))
 
 
-def _greedy(count: int, systems: int, size: int, rng: np.random.Generator) -> tuple[list[list[int]], list[list[int]]]:
+def _greedy(
+    count: int, systems: int, size: int, rng: np.random.Generator
+) -> tuple[list[list[int]], list[list[int]]]:
     """Each block takes the systems least seen so far, of these the least seen with those it already holds."""
     pairs = np.zeros((systems, systems), dtype=int)
     drawn = []
@@ -79,7 +87,8 @@ def _greedy(count: int, systems: int, size: int, rng: np.random.Generator) -> tu
 
 
 def _exchange(drawn: list[list[int]], first: int, pairs: list[list[int]], rng: np.random.Generator) -> None:
-    """Let block ``first`` and a random other one swap a system each, if that balances pairs at least as well."""
+    """Let block ``first`` and a random other one swap a system each, if that balances pairs at least as
+    well."""
     second = int(rng.integers(len(drawn)))
     for x in list(drawn[first]):
         for y in list(drawn[second]):
@@ -87,7 +96,8 @@ def _exchange(drawn: list[list[int]], first: int, pairs: list[list[int]], rng: n
             if x in two or y in one or x not in one or y not in two:
                 continue
             rest, others = [s for s in one if s != x], [s for s in two if s != y]
-            # Sum of squared pair counts after minus before, halved: x leaves `rest` for `others`, y the other way round.
+            # Sum of squared pair counts after minus before, halved: x leaves `rest` for `others`, y the other
+            # way round.
             both = set(rest) & set(others)
             gain = sum(pairs[y][s] + 1 - pairs[x][s] for s in rest if s not in both)
             gain += sum(pairs[x][s] + 1 - pairs[y][s] for s in others if s not in both)

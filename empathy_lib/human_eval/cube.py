@@ -1,15 +1,19 @@
 """Rankings as an array, and what each ranking says of a system: places, a share of Win@K, a rank.
 
-Knows: ratings (see ``ratings``). Does not know: who the raters are, or what was ranked; how sure a mean is (``intervals``).
+Knows: ratings (see ``ratings``). Does not know: who the raters are, or what was ranked; how sure a mean is
+(``intervals``).
 
 Conventions (the paper reports Win@K and mean rank; all details below are our choice):
 
-- A *ranking* is what one rater says of one item on one dimension. Only the order counts; rankings of fewer than two systems are left out.
-- Ties share the places they fill: mean rank takes their average; Win@K gives each an equal share of those of their places that are ≤ K
-  (two systems tied first: 1/2 each of Win@1, 1 each of Win@2; three tied first: 2/3 each of Win@2). So Win@K sums to K over the systems.
-- Missing ranks: a system counts only where it was ranked. In a ranking of m of the k systems, Win@K goes by the places among those m, and
-  rank r counts as 1 + (r-1)·(k-1)/(m-1): a mean rank is one more than the number of systems that rank better, and k-1 others are judged
-  by the m-1 there are. That is unbiased where what is missing is missing at random, as in a balanced incomplete block design.
+- A *ranking* is what one rater says of one item on one dimension. Only the order counts; rankings of fewer
+  than two systems are left out.
+- Ties share the places they fill: mean rank takes their average; Win@K gives each an equal share of those of
+  their places that are ≤ K (two systems tied first: 1/2 each of Win@1, 1 each of Win@2; three tied first: 2/3
+  each of Win@2). So Win@K sums to K over the systems.
+- Missing ranks: a system counts only where it was ranked. In a ranking of m of the k systems, Win@K goes by
+  the places among those m, and rank r counts as 1 + (r-1)·(k-1)/(m-1): a mean rank is one more than the
+  number of systems that rank better, and k-1 others are judged by the m-1 there are. That is unbiased where
+  what is missing is missing at random, as in a balanced incomplete block design.
 - Dimension ``all`` is the unweighted mean of the dimensions' values.
 - Attention checks (``checks``) are no opinions about systems and are left out.
 """
@@ -21,9 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from empathy_lib.errors import UserError
+from empathy_lib.core.errors import UserError
+from empathy_lib.core.paper import DIMENSIONS
 from empathy_lib.human_eval.checks import without_checks
-from empathy_lib.human_eval.ratings import DIMENSIONS
 
 ALL = "all"
 
@@ -44,12 +48,14 @@ class Cube:
 
 
 def to_cube(ratings: pd.DataFrame | Cube) -> Cube:
-    """Arrange ratings as an array: systems in order of name, dimensions in the paper's order; attention checks are left out.
+    """Arrange ratings as an array: systems in order of name, dimensions in the paper's order; attention
+    checks are left out.
 
     A cube is given back as it is, so all that takes ratings takes a cube too.
 
     Raises:
-        UserError: fewer than two systems, a doubled (rater, item, dimension, system), or an unknown dimension.
+        UserError: fewer than two systems, a doubled (rater, item, dimension, system), or an unknown
+            dimension.
     """
     if isinstance(ratings, Cube):
         return ratings
@@ -67,33 +73,40 @@ def to_cube(ratings: pd.DataFrame | Cube) -> Cube:
     dimensions = [name for name in DIMENSIONS if name in set(ratings["dimension"])]
     labels = [raters, items, dimensions, systems]
     ranks = np.full([len(names) for names in labels], np.nan)
-    ranks[tuple(pd.Index(names).get_indexer(ratings[key]) for key, names in zip(keys, labels, strict=True))] = ratings["rank"]
+    ranks[
+        tuple(pd.Index(names).get_indexer(ratings[key]) for key, names in zip(keys, labels, strict=True))
+    ] = ratings["rank"]
     ranks[(~np.isnan(ranks)).sum(axis=-1) < 2] = np.nan  # a lone system was compared with nothing
     return Cube(ranks, raters, items, dimensions, systems)
 
 
 def places(ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per system: how many rank better, and how many share its rank (itself included); shape as ``ranks``, NaN where not ranked."""
+    """Per system: how many rank better, and how many share its rank (itself included); shape as ``ranks``,
+    NaN where not ranked."""
     other, own = ranks[..., None, :], ranks[..., :, None]
     missing = np.where(np.isnan(ranks), np.nan, 0.0)
     return (other < own).sum(axis=-1) + missing, (other == own).sum(axis=-1) + missing
 
 
 def win_credit(ranks: np.ndarray, k: int) -> np.ndarray:
-    """Share of Win@``k`` that each system gets of each ranking, 0 to 1; shape as ``ranks``, NaN where not ranked."""
+    """Share of Win@``k`` that each system gets of each ranking, 0 to 1; shape as ``ranks``, NaN where not
+    ranked."""
     better, tied = places(ranks)
     return np.clip(k - better, 0, tied) / tied
 
 
 def average_rank(ranks: np.ndarray) -> np.ndarray:
-    """Ranks 1 to k with ties averaged and incomplete rankings stretched; shape as ``ranks``, NaN where not ranked."""
+    """Ranks 1 to k with ties averaged and incomplete rankings stretched; shape as ``ranks``, NaN where not
+    ranked."""
     better, tied = places(ranks)
-    others = np.maximum((~np.isnan(ranks)).sum(axis=-1, keepdims=True) - 1, 1)  # at least 1: a lone system stays on place 1
+    # at least 1: a lone system stays on place 1
+    others = np.maximum((~np.isnan(ranks)).sum(axis=-1, keepdims=True) - 1, 1)
     return 1 + (better + (tied - 1) / 2) * (ranks.shape[-1] - 1) / others
 
 
 def pair_wins(ranks: np.ndarray) -> np.ndarray:
-    """Whether system s beat t: 1, 1/2 for a tie, else 0; NaN where not both were ranked; shape (…, systems s, systems t)."""
+    """Whether system s beat t: 1, 1/2 for a tie, else 0; NaN where not both were ranked; shape (…, systems s,
+    systems t)."""
     own, other = ranks[..., :, None], ranks[..., None, :]
     return np.where(np.isnan(own) | np.isnan(other), np.nan, (own < other) + 0.5 * (own == other))
 

@@ -2,10 +2,10 @@
 
 Knows: completions of the systems, seeded choice and shuffling, what a rater may see. Does not know: ranks.
 
-A rater sees the post and the replies under letters. By default the chain of empathy is hidden: its tags would tell which systems write
-one. Of a completion that breaks the grammar a rater sees what a user would see (``coe.answer_of``), which may hold words of the chain.
-The letters are drawn anew for every (rater, item); who is who, and which sheets are attention checks, stands in a file of its own, kept
-from the raters.
+A rater sees the post and the replies under letters. By default the chain of empathy is hidden: its tags would
+tell which systems write one. Of a completion that breaks the grammar a rater sees what a user would see
+(``coe.answer_of``), which may hold words of the chain. The letters are drawn anew for every (rater, item);
+who is who, and which sheets are attention checks, stands in a file of its own, kept from the raters.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from string import ascii_uppercase
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, Field
 
-from empathy_lib import coe
-from empathy_lib.artefacts import read_json, write_json, write_text
-from empathy_lib.empathy_qa.schema import iter_jsonl
-from empathy_lib.errors import UserError
+from empathy_lib.core import coe
+from empathy_lib.core.completions import Completions
+from empathy_lib.core.errors import UserError
+from empathy_lib.core.run import read_json, write_json, write_text
 from empathy_lib.human_eval import checks
 from empathy_lib.human_eval.blocks import blocks, deal
 from empathy_lib.human_eval.ratings import COLUMNS, SECONDS
 
-Completions = dict[str, dict[str, str]]  # item id -> system -> completion
 STUDY_FILE = "study.jsonl"
 KEY_FILE = "key.json"
 
 
 @dataclass(frozen=True)
 class Study:
-    """``sheets``: what raters see, one per (rater, item), in the order to be shown. ``key``: rater -> item -> letter -> system.
+    """``sheets``: what raters see, one per (rater, item), in the order to be shown. ``key``: rater -> item ->
+    letter -> system.
 
-    A sheet is ``{rater, position, item, post, replies: [{letter, text}]}``; where the design shows the chain each reply has a ``chain``
-    too, empty for a system that wrote none. ``checks``: items of the attention checks, which are not among ``items``.
+    A sheet is ``{rater, position, item, post, replies: [{letter, text}]}``; where the design shows the chain
+    each reply has a ``chain`` too, empty for a system that wrote none. ``checks``: items of the attention
+    checks, which are not among ``items``.
     """
 
     sheets: list[dict]
@@ -47,49 +47,6 @@ class Study:
     items: list[str]
     systems: list[str]
     checks: list[str] = field(default_factory=list)
-
-
-class _Line(BaseModel):
-    id: str = Field(min_length=1)
-    system: str = Field(min_length=1)
-    completion: str
-
-
-class _Post(BaseModel):
-    id: str
-    question: str = Field(min_length=1)
-
-
-def read_completions(path: str | Path) -> Completions:
-    """Read completions of several systems: one ``{"id", "system", "completion"}`` a line, as notebook 05 writes them.
-
-    Raises:
-        UserError: no such file, no JSON object, a field missing or no text, a doubled (id, system), the name of an attention check.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run notebook 05 first, or give a JSONL of {{id, system, completion}}")
-    found: Completions = {}
-    for number, line in iter_jsonl(path, _Line, "; a line is {id, system, completion}"):
-        systems = found.setdefault(line.id, {})
-        if line.system in systems:
-            raise UserError(f"{path}, line {number}: system '{line.system}' answered '{line.id}' twice; keep one of the two lines")
-        if line.system.startswith(checks.PREFIX):
-            raise UserError(f"{path}, line {number}: field 'system': '{line.system}' is the name of an attention check; rename it")
-        systems[line.system] = line.completion
-    return found
-
-
-def read_posts(path: str | Path) -> dict[str, str]:
-    """Read posts: one ``{"id", "question"}`` a line, other fields aside, such as a split of notebook 01.
-
-    Raises:
-        UserError: no such file, no JSON object, a field missing or no text.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; give a JSONL of {{id, question}}, such as test.jsonl of notebook 01")
-    return {line.id: line.question for _, line in iter_jsonl(path, _Post, "; a line is {id, question}")}
 
 
 def build_study(
@@ -112,60 +69,87 @@ def build_study(
         raters: how many raters; named ``rater-01`` and so on.
         items: how many items at most.
         rng: decides items, orders and letters; the same generator state gives the same study.
-        items_per_rater: how many of the items each rater judges; 0 for all. Every item goes to equally many raters, up to one.
+        items_per_rater: how many of the items each rater judges; 0 for all. Every item goes to equally many
+            raters, up to one.
         systems_per_item: how many of the systems stand on a sheet; 0 for all. See ``blocks`` for the balance.
-        attention_checks: how many check sheets each rater gets beside the items (``checks``), none of them first. Their posts are held
-            back from the study, which has fewer items where completions are few.
+        attention_checks: how many check sheets each rater gets beside the items (``checks``), none of them
+            first. Their posts are held back from the study, which has fewer items where completions are few.
         show_chain: whether raters see the chain of each reply. It unblinds systems that write none.
 
     Raises:
-        UserError: fewer than two systems or more than 26, too few items that all systems answered, a post missing, a part larger than
-            the whole.
+        UserError: fewer than two systems or more than 26, too few items that all systems answered, a post
+            missing, a part larger than the whole.
     """
     systems = sorted({system for answers in completions.values() for system in answers})
     if not 2 <= len(systems) <= len(ascii_uppercase):
-        raise UserError(f"completions: {len(systems)} systems ({', '.join(systems)}); a ranking needs 2 to {len(ascii_uppercase)}")
+        raise UserError(
+            f"completions: {len(systems)} systems ({', '.join(systems)}); a ranking needs 2 to "
+            f"{len(ascii_uppercase)}"
+        )
     answered = sorted(item for item, answers in completions.items() if len(answers) == len(systems))
     if len(answered) <= attention_checks:
         fault = "no item was" if not answered else f"only {len(answered)} items were"
-        beside = f" and {attention_checks} are held back for attention checks" if attention_checks and answered else ""
-        raise UserError(f"completions: {fault} answered by all systems{beside}; let every system answer the same items")
+        beside = (
+            f" and {attention_checks} are held back for attention checks"
+            if attention_checks and answered
+            else ""
+        )
+        raise UserError(
+            f"completions: {fault} answered by all systems{beside}; let every system answer the same items"
+        )
     for item in answered:
         if item not in posts:
-            raise UserError(f"completions: item '{item}' is not among the posts; give the posts that were answered")
+            raise UserError(
+                f"completions: item '{item}' is not among the posts; give the posts that were answered"
+            )
     order = [str(item) for item in rng.permutation(answered)]
     chosen = order[: min(items, len(order) - attention_checks)]
     held_back = order[len(order) - attention_checks :]
     size = systems_per_item or len(systems)
-    for name, part, whole in (("items_per_rater", items_per_rater, len(chosen)), ("systems_per_item", size, len(systems))):
+    for name, part, whole in (
+        ("items_per_rater", items_per_rater, len(chosen)),
+        ("systems_per_item", size, len(systems)),
+    ):
         if part > whole or (name == "systems_per_item" and part < 2):
-            raise UserError(f"{name}={part}: there are {whole} to choose from, and a ranking needs two systems; set it to 0 for all")
+            raise UserError(
+                f"{name}={part}: there are {whole} to choose from, and a ranking needs two systems; set it "
+                f"to 0 for all"
+            )
     hands = deal(raters, len(chosen), items_per_rater or len(chosen), rng)
     shown = iter(blocks(sum(map(len, hands)), len(systems), size, rng))
     sheets, key = [], {}
     for number, hand in enumerate(hands, 1):
         rater = f"rater-{number:02d}"
-        plan: list[tuple[str, list[str], str]] = [(chosen[item], [systems[s] for s in next(shown)], "") for item in hand]
+        plan: list[tuple[str, list[str], str]] = [
+            (chosen[item], [systems[s] for s in next(shown)], "") for item in hand
+        ]
         for place, item in enumerate(held_back):
             some = [str(system) for system in rng.permutation(systems)[:size]]
             plan.insert(int(rng.integers(1, len(plan) + 1)), (item, some, checks.WANTED[place % 2]))
         key[rater] = {}
         for position, (item, some, wanted) in enumerate(plan, 1):
             replies, key[rater][item] = _replies(completions[item], some, wanted, show_chain, rng)
-            sheets.append({"rater": rater, "position": position, "item": item, "post": posts[item], "replies": replies})
+            sheets.append(
+                {"rater": rater, "position": position, "item": item, "post": posts[item], "replies": replies}
+            )
     return Study(sheets, key, chosen, systems, held_back)
 
 
 def _replies(
     answers: Mapping[str, str], systems: list[str], wanted: str, show_chain: bool, rng: np.random.Generator
 ) -> tuple[list[dict[str, str]], dict[str, str]]:
-    """The replies of a sheet in the order of ``systems``, and letter -> system; ``wanted`` makes one of them a check."""
+    """The replies of a sheet in the order of ``systems``, and letter -> system; ``wanted`` makes one of them
+    a check."""
     asked = int(rng.integers(len(systems))) if wanted else -1
     replies, who = [], {}
     for place, (letter, system) in enumerate(zip(ascii_uppercase, systems, strict=False)):
         text = coe.answer_of(answers[system])
-        who[letter] = checks.name_check(wanted) if place == asked else checks.name_filler(system) if wanted else system
-        replies.append({"letter": letter, "text": checks.check_reply(text, wanted) if place == asked else text})
+        who[letter] = (
+            checks.name_check(wanted) if place == asked else checks.name_filler(system) if wanted else system
+        )
+        replies.append(
+            {"letter": letter, "text": checks.check_reply(text, wanted) if place == asked else text}
+        )
         if show_chain:
             replies[-1]["chain"] = _chain(answers[system])
     return replies, who
@@ -174,7 +158,11 @@ def _replies(
 def _chain(completion: str) -> str:
     """The four layers as plain text, a line each; empty where the completion has no well-formed chain."""
     parsed = coe.parse(completion)
-    return "" if parsed is None else "\n".join(f"{coe.LAYER_TITLES[name]}: {getattr(parsed.coe, name)}" for name in coe.LAYERS)
+    return (
+        ""
+        if parsed is None
+        else "\n".join(f"{coe.LAYER_TITLES[name]}: {getattr(parsed.coe, name)}" for name in coe.LAYERS)
+    )
 
 
 def write_study(study: Study, folder: Path) -> None:
@@ -220,7 +208,8 @@ def unblind(letters: pd.DataFrame, key_path: str | Path) -> pd.DataFrame:
         system = key.get(row.rater, {}).get(row.item, {}).get(row.letter)
         if system is None:
             raise UserError(
-                f"{key_path}: no letter '{row.letter}' for rater '{row.rater}', item '{row.item}'; use the key of the same study"
+                f"{key_path}: no letter '{row.letter}' for rater '{row.rater}', item '{row.item}'; use the "
+                f"key of the same study"
             )
         systems.append(system)
     return letters.assign(system=systems)[[*COLUMNS, *letters.columns.intersection([SECONDS])]]

@@ -1,23 +1,28 @@
-"""How sure a figure of a study is: 95 % intervals where the opinions of one rater, and those on one item, depend on each other.
+"""How sure a figure of a study is: 95 % intervals where the opinions of one rater, and those on one item,
+depend on each other.
 
 Knows: values per (rater, item) and what each adds to an estimate. Does not know: ranks.
 
 Two methods, neither of which treats raters × items opinions as independent ones:
 
-- ``two-way`` (the default): the variance is clustered by rater and by item, V = V_rater + V_item - V_cell, and never below the smaller
-  of the first two (our choice: the larger would be too wide where nobody differs in taste); Student's t with as many degrees of freedom
-  as the smaller of raters and items, less one [1]_; on the logit scale where the figure has bounds. It needs no resampling.
-- ``bootstrap``: percentiles of an estimate under resampling of raters and items, independently and with replacement [2]_, taken further
-  out than 2.5 and 97.5 % as far as Student's t is wider than the normal, and a resample's spread too small, with few raters or items [3]_.
-  Wider than needed where opinions are mere noise, which it counts threefold.
+- ``two-way`` (the default): the variance is clustered by rater and by item, V = V_rater + V_item - V_cell,
+  and never below the smaller of the first two (our choice: the larger would be too wide where nobody differs
+  in taste); Student's t with as many degrees of freedom as the smaller of raters and items, less one [1]_; on
+  the logit scale where the figure has bounds. It needs no resampling.
+- ``bootstrap``: percentiles of an estimate under resampling of raters and items, independently and with
+  replacement [2]_, taken further out than 2.5 and 97.5 % as far as Student's t is wider than the normal, and
+  a resample's spread too small, with few raters or items [3]_. Wider than needed where opinions are mere
+  noise, which it counts threefold.
 
-``tests/benchmarks/bench_coverage.py`` measures how often each holds the truth. Both give NaN with fewer than two raters or items, and
-where nothing varies (a system that never won): neither can say how sure that is.
+``tests/benchmarks/bench_coverage.py`` measures how often each holds the truth. Both give NaN with fewer than
+two raters or items, and where nothing varies (a system that never won): neither can say how sure that is.
 
 References:
-    .. [1] Cameron, Gelbach, Miller (2011), Robust inference with multiway clustering, Journal of Business & Economic Statistics 29(2).
+    .. [1] Cameron, Gelbach, Miller (2011), Robust inference with multiway clustering, Journal of Business &
+       Economic Statistics 29(2).
     .. [2] Owen (2007), The pigeonhole bootstrap, Annals of Applied Statistics 1(2).
-    .. [3] Hesterberg (2015), What teachers should know about the bootstrap, The American Statistician 69(4): expanded percentiles.
+    .. [3] Hesterberg (2015), What teachers should know about the bootstrap, The American Statistician 69(4):
+       expanded percentiles.
 """
 
 from __future__ import annotations
@@ -46,12 +51,15 @@ class Bootstrap:
 Interval = tuple[np.ndarray, np.ndarray]
 
 
-def two_way(value: np.ndarray, influence: np.ndarray, known: np.ndarray, bounds: tuple[float, float] | None = None) -> Interval:
+def two_way(
+    value: np.ndarray, influence: np.ndarray, known: np.ndarray, bounds: tuple[float, float] | None = None
+) -> Interval:
     """Two-way clustered interval.
 
     Args:
         value: the estimates, shape (…).
-        influence: what each (rater, item) adds to the estimate's error, shape (raters, items, …); sums to 0, 0 where unknown.
+        influence: what each (rater, item) adds to the estimate's error, shape (raters, items, …); sums to 0,
+            0 where unknown.
         known: where there are data, shape as ``influence``.
         bounds: smallest and largest value there can be; None for the real line.
 
@@ -64,7 +72,8 @@ def two_way(value: np.ndarray, influence: np.ndarray, known: np.ndarray, bounds:
     by_rater = (influence.sum(axis=1) ** 2).sum(axis=0) * raters / (raters - 1)
     by_item = (influence.sum(axis=0) ** 2).sum(axis=0) * items / (items - 1)
     smaller, larger = np.minimum(by_rater, by_item), np.maximum(by_rater, by_item)
-    floor = np.where(smaller > _NO_SPREAD, smaller, larger)  # two raters of the same mean say nothing of how far raters differ
+    # two raters of the same mean say nothing of how far raters differ
+    floor = np.where(smaller > _NO_SPREAD, smaller, larger)
     variance = np.maximum(by_rater + by_item - (influence**2).sum(axis=(0, 1)), floor)
     usable = enough & (variance > _NO_SPREAD)
     variance = np.where(usable, variance, np.nan)
@@ -84,7 +93,8 @@ def mean_and_influence(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
         values: shape (raters, items, dimensions, …), NaN where there is none.
 
     Returns:
-        Means of shape (1 + dimensions, …); influence and known, each of shape (raters, items, 1 + dimensions, …).
+        Means of shape (1 + dimensions, …); influence and known, each of shape (raters, items, 1 + dimensions,
+        …).
     """
     known = ~np.isnan(values)
     mean = mean_known(values, (0, 1))
@@ -93,15 +103,19 @@ def mean_and_influence(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def with_whole(influence: np.ndarray, known: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Put those of ``all``, the mean over the dimensions that are ``there``, before influence and known (axis 2)."""
+    """Put those of ``all``, the mean over the dimensions that are ``there``, before influence and known (axis
+    2)."""
     whole = influence.sum(axis=2, keepdims=True) / np.maximum(there.sum(axis=0), 1)
-    return np.concatenate([whole, influence], axis=2), np.concatenate([known.any(axis=2, keepdims=True), known], axis=2)
+    return np.concatenate([whole, influence], axis=2), np.concatenate(
+        [known.any(axis=2, keepdims=True), known], axis=2
+    )
 
 
 def mean_interval(
     values: np.ndarray, bootstrap: Bootstrap | None, bounds: tuple[float, float] | None = None
 ) -> tuple[np.ndarray, Interval]:
-    """Means as of :func:`mean_and_influence` with their intervals: ``two-way``, or the bootstrap that is asked for."""
+    """Means as of :func:`mean_and_influence` with their intervals: ``two-way``, or the bootstrap that is
+    asked for."""
     mean, influence, known = mean_and_influence(values)
     if bootstrap is None:
         return mean, two_way(mean, influence, known, bounds)
@@ -109,12 +123,15 @@ def mean_interval(
 
 
 def weighted_sums(values: np.ndarray, bootstrap: Bootstrap) -> Iterator[np.ndarray]:
-    """Sums over raters and items under each resample: values of shape (raters, items, …) to chunks of shape (resamples, …)."""
+    """Sums over raters and items under each resample: values of shape (raters, items, …) to chunks of shape
+    (resamples, …)."""
     raters, items, *rest = values.shape
     flat = values.reshape(raters, -1)
     for start in range(0, bootstrap.resamples, _CHUNK):
         size = min(_CHUNK, bootstrap.resamples - start)
-        by_rater, by_item = (bootstrap.rng.multinomial(n, np.full(n, 1 / n), size=size).astype(float) for n in (raters, items))
+        by_rater, by_item = (
+            bootstrap.rng.multinomial(n, np.full(n, 1 / n), size=size).astype(float) for n in (raters, items)
+        )
         per_item = (by_rater @ flat).reshape(size, items, -1)
         yield np.matmul(by_item[:, None, :], per_item)[:, 0].reshape(size, *rest)
 
@@ -128,12 +145,15 @@ def resampled_means(values: np.ndarray, bootstrap: Bootstrap) -> np.ndarray:
 
 
 def percentiles(draws: np.ndarray, raters: int, items: int) -> Interval:
-    """Expanded percentiles over the first axis, leaving out draws that missed all of a system's ranks; see above for NaN."""
+    """Expanded percentiles over the first axis, leaving out draws that missed all of a system's ranks; see
+    above for NaN."""
     bounds = np.full((2, *draws.shape[1:]), np.nan)
     fewer = min(raters, items)
     if fewer >= 2:
         tail = stats.norm.cdf(stats.t.ppf((1 - LEVEL) / 2, fewer - 1) * np.sqrt(fewer / (fewer - 1)))
         known = ~np.isnan(draws)
-        varied = np.where(known, draws, -np.inf).max(axis=0) - np.where(known, draws, np.inf).min(axis=0) > 1e-9
+        varied = (
+            np.where(known, draws, -np.inf).max(axis=0) - np.where(known, draws, np.inf).min(axis=0) > 1e-9
+        )
         bounds[:, varied] = np.nanquantile(draws[:, varied], [tail, 1 - tail], axis=0)
     return bounds[0], bounds[1]

@@ -1,6 +1,8 @@
-"""What a study of a given size can tell, by simulation: power, the width of an interval, and whether intervals hold the truth.
+"""What a study of a given size can tell, by simulation: power, the width of an interval, and whether
+intervals hold the truth.
 
-Knows: simulated raters (``simulate``). Does not know: people, whose tastes may spread more or less than the simulated ones'.
+Knows: simulated raters (``simulate``). Does not know: people, whose tastes may spread more or less than the
+simulated ones'.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
+from empathy_lib.core.paper import DIMENSIONS
 from empathy_lib.human_eval.cube import ALL, Cube, average_rank
 from empathy_lib.human_eval.intervals import Bootstrap, mean_interval
 from empathy_lib.human_eval.ranking import ranking_table
-from empathy_lib.human_eval.ratings import DIMENSIONS
 from empathy_lib.human_eval.simulate import TASTE_SD, first_place, simulate_cube, strengths_for, truth
 from empathy_lib.human_eval.strengths import estimate_strengths
 
@@ -22,7 +24,9 @@ from empathy_lib.human_eval.strengths import estimate_strengths
 def _alike(strengths: Sequence[float] | np.ndarray) -> pd.DataFrame:
     """Systems ``A``, ``B`` … of the given strengths, the same on every dimension."""
     names = [chr(ord("A") + place) for place in range(len(strengths))]
-    return pd.DataFrame({dimension: np.asarray(strengths, dtype=float) for dimension in DIMENSIONS}, index=names)
+    return pd.DataFrame(
+        {dimension: np.asarray(strengths, dtype=float) for dimension in DIMENSIONS}, index=names
+    )
 
 
 def _items(number: int) -> list[str]:
@@ -41,9 +45,10 @@ def power_table(
 ) -> pd.DataFrame:
     """How likely a study is to tell the best system from another one.
 
-    One system is better than the others, which are alike, by ``gap`` in log-strength on every dimension. *Found* means that the 95 %
-    interval of the difference in mean rank, over raters and items, leaves out 0 on the right side; with gap 0 on either side, so that
-    its share is that of false alarms. Averaged over the other systems.
+    One system is better than the others, which are alike, by ``gap`` in log-strength on every dimension.
+    *Found* means that the 95 % interval of the difference in mean rank, over raters and items, leaves out 0
+    on the right side; with gap 0 on either side, so that its share is that of false alarms. Averaged over the
+    other systems.
 
     Args:
         sizes: pairs (raters, items).
@@ -54,7 +59,8 @@ def power_table(
         rater_sd, item_sd: standard deviations of tastes.
 
     Returns:
-        Columns ``raters``, ``items``, ``gap``, ``win_at_1`` (true, of the better system), ``power``, ``simulations``.
+        Columns ``raters``, ``items``, ``gap``, ``win_at_1`` (true, of the better system), ``power``,
+        ``simulations``.
     """
     rows = []
     for raters, items in sizes:
@@ -62,7 +68,11 @@ def power_table(
             strengths = _alike([gap] + [0.0] * (systems - 1))
             found = []
             for _ in range(simulations):
-                ranks = average_rank(simulate_cube(strengths, raters, _items(items), rng, rater_sd=rater_sd, item_sd=item_sd).ranks)
+                ranks = average_rank(
+                    simulate_cube(
+                        strengths, raters, _items(items), rng, rater_sd=rater_sd, item_sd=item_sd
+                    ).ranks
+                )
                 low, high = mean_interval(ranks[..., 1:] - ranks[..., :1], None)[1]
                 found.append(np.mean((low[0] > 0) | ((high[0] < 0) & (gap == 0))))
             wins = first_place(strengths[DIMENSIONS[0]].to_numpy(), float(np.hypot(rater_sd, item_sd)))[0]
@@ -92,11 +102,15 @@ def coverage(
         rater_sd, item_sd: standard deviations of tastes.
 
     Returns:
-        Columns ``measure`` (Win@1, mean rank, strength, of dimension ``all``), ``method``, ``coverage`` (share of studies × systems whose
-        interval holds the truth; one without an interval does not), ``error`` (standard error of that share), ``width`` (mean) and
-        ``studies``.
+        Columns ``measure`` (Win@1, mean rank, strength, of dimension ``all``), ``method``, ``coverage``
+        (share of studies × systems whose interval holds the truth; one without an interval does not),
+        ``error`` (standard error of that share), ``width`` (mean) and ``studies``.
     """
-    true = truth(strengths, rater_sd=rater_sd, item_sd=item_sd).query("dimension == @ALL").set_index(["measure", "system"])["true"]
+    true = (
+        truth(strengths, rater_sd=rater_sd, item_sd=item_sd)
+        .query("dimension == @ALL")
+        .set_index(["measure", "system"])["true"]
+    )
     drawn = []
     for study in range(simulations):
         cube = simulate_cube(strengths, raters, _items(items), rng, rater_sd=rater_sd, item_sd=item_sd)
@@ -108,7 +122,9 @@ def coverage(
     table["holds"] = ((table["low"] <= table["true"]) & (table["true"] <= table["high"])).astype(float)
     table["width"] = table["high"] - table["low"]
     studies = (
-        table.groupby(["measure", "method", "study"], sort=False)[["holds", "width"]].mean().groupby(["measure", "method"], sort=False)
+        table.groupby(["measure", "method", "study"], sort=False)[["holds", "width"]]
+        .mean()
+        .groupby(["measure", "method"], sort=False)
     )
     result = studies["holds"].agg(["mean", "sem"]).set_axis(["coverage", "error"], axis=1)
     return result.assign(width=studies["width"].mean(), studies=simulations).reset_index()
@@ -123,12 +139,19 @@ def _intervals(cube: Cube, bootstrap: Bootstrap | None) -> pd.DataFrame:
 
 
 def papers_interval(
-    win_at_1: Sequence[float], raters: int, items: int, taste_sds: Iterable[float], *, simulations: int, rng: np.random.Generator
+    win_at_1: Sequence[float],
+    raters: int,
+    items: int,
+    taste_sds: Iterable[float],
+    *,
+    simulations: int,
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
     """The interval that a study of the paper's size puts around the Win@1 it reports.
 
-    The paper's opinions are not published, so how far raters and items differ in taste is assumed: ``taste_sds``, each that of raters and
-    that of items. First Wilson's interval, which takes all opinions as independent; then simulated studies whose true Win@1 are as given.
+    The paper's opinions are not published, so how far raters and items differ in taste is assumed:
+    ``taste_sds``, each that of raters and that of items. First Wilson's interval, which takes all opinions as
+    independent; then simulated studies whose true Win@1 are as given.
 
     Args:
         win_at_1: of all systems, best first, summing to 1.
@@ -138,19 +161,28 @@ def papers_interval(
         rng: draws them.
 
     Returns:
-        Columns ``opinions``, and for the first two systems ``first_low``, ``first_high``, ``second_low``, ``second_high`` (Wilson, or
-        the middle 95 % of the simulated studies' Win@1), and ``width`` (of the first's 95 % interval: Wilson's, or the studies' mean).
+        Columns ``opinions``, and for the first two systems ``first_low``, ``first_high``, ``second_low``,
+        ``second_high`` (Wilson, or the middle 95 % of the simulated studies' Win@1), and ``width`` (of the
+        first's 95 % interval: Wilson's, or the studies' mean).
     """
-    first, second = (proportion_confint(share * raters * items, raters * items, method="wilson") for share in win_at_1[:2])
+    first, second = (
+        proportion_confint(share * raters * items, raters * items, method="wilson") for share in win_at_1[:2]
+    )
     rows = [("independent (Wilson)", *first, *second, first[1] - first[0])]
     for sd in taste_sds:
         strengths = _alike(strengths_for(win_at_1, float(np.hypot(sd, sd))))
         found, widths = [], []
         for _ in range(simulations):
-            table = ranking_table(simulate_cube(strengths, raters, _items(items), rng, rater_sd=sd, item_sd=sd), ks=(1,))
+            table = ranking_table(
+                simulate_cube(strengths, raters, _items(items), rng, rater_sd=sd, item_sd=sd), ks=(1,)
+            )
             wins = table.query("dimension == @ALL and measure == 'win_at_1'").set_index("system")
             found.append(wins["value"].to_numpy()[:2])
             widths.append(wins["high"].iloc[0] - wins["low"].iloc[0])
         low, high = np.quantile(found, [0.025, 0.975], axis=0)
-        rows.append((f"tastes of sd {sd:g} (simulated)", low[0], high[0], low[1], high[1], float(np.mean(widths))))
-    return pd.DataFrame(rows, columns=["opinions", "first_low", "first_high", "second_low", "second_high", "width"])
+        rows.append(
+            (f"tastes of sd {sd:g} (simulated)", low[0], high[0], low[1], high[1], float(np.mean(widths)))
+        )
+    return pd.DataFrame(
+        rows, columns=["opinions", "first_low", "first_high", "second_low", "second_high", "width"]
+    )

@@ -3,9 +3,10 @@
 Knows: the columns, the four dimensions, what makes a line invalid, which ratings come from simulated raters.
 Does not know: how a study is designed (``design``) or summarised (``ranking``).
 
-The columns are ``rater,item,dimension,system,rank``. Rank 1 is the best; equal ranks are a tie (``1,1,2``, ``1,1,3`` and ``1.5,1.5,3``
-mean the same). A system without a line, or with an empty rank, was not ranked. A column ``seconds`` may follow: how long the rater had
-the sheet (rater, item) before them, repeated on its lines. While a study is blind, ``letter`` stands in the place of ``system``.
+The columns are ``rater,item,dimension,system,rank``. Rank 1 is the best; equal ranks are a tie (``1,1,2``,
+``1,1,3`` and ``1.5,1.5,3`` mean the same). A system without a line, or with an empty rank, was not ranked. A
+column ``seconds`` may follow: how long the rater had the sheet (rater, item) before them, repeated on its
+lines. While a study is blind, ``letter`` stands in the place of ``system``.
 """
 
 from __future__ import annotations
@@ -16,13 +17,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from empathy_lib.artefacts import write_text
-from empathy_lib.errors import UserError
+from empathy_lib.core.errors import UserError
+from empathy_lib.core.paper import DIMENSIONS
+from empathy_lib.core.run import write_text
 
 COLUMNS = ("rater", "item", "dimension", "system", "rank")
 SECONDS = "seconds"
-# As reported of the paper's human study; what each asks is our wording.
-DIMENSIONS = ("Fluency", "Identification", "Comforting", "Suggestion")
 DIMENSION_QUESTIONS = {
     "Fluency": "Does it read naturally?",
     "Identification": "Does it grasp what the person feels and why?",
@@ -37,25 +37,30 @@ def read_ratings(path: str | Path, *, blind: bool = False) -> pd.DataFrame:
 
     Args:
         path: the file.
-        blind: whether replies are named by their ``letter``, as in a sheet that was filled in; ``design.unblind`` turns these into systems.
+        blind: whether replies are named by their ``letter``, as in a sheet that was filled in;
+            ``design.unblind`` turns these into systems.
 
     Returns:
-        One row per given rank: ``rater``, ``item``, ``dimension``, ``system`` or ``letter`` (str), ``rank`` (float), and ``seconds``
+        One row per given rank: ``rater``, ``item``, ``dimension``, ``system`` or ``letter`` (str), ``rank``
+            (float), and ``seconds``
         (float, NaN where empty) if the file has that column.
 
     Raises:
-        UserError: no such file, not UTF-8, empty, a missing column, a broken line, an empty name, an unknown dimension, a rank
-            that is no number from 1 up or is above the number of systems, a doubled (rater, item, dimension, system), seconds that are
-            no number from 0 up.
+        UserError: no such file, not UTF-8, empty, a missing column, a broken line, an empty name, an unknown
+            dimension, a rank that is no number from 1 up or is above the number of systems, a doubled (rater,
+            item, dimension, system), seconds that are no number from 0 up.
     """
     path = Path(path)
     columns = [*COLUMNS[:3], "letter" if blind else "system", COLUMNS[4]]
     if not path.is_file():
-        raise UserError(f"{path}: no such ratings file; give the path of a CSV with the columns {','.join(columns)}")
+        raise UserError(
+            f"{path}: no such ratings file; give the path of a CSV with the columns {','.join(columns)}"
+        )
     first_line: dict[tuple[str, ...], int] = {}
     rows: list[tuple] = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:  # -sig: spreadsheets write a byte-order mark
+        # -sig: spreadsheets write a byte-order mark
+        with path.open(encoding="utf-8-sig", newline="") as handle:
             reader = csv.DictReader(handle, strict=True)
             _check_header(path, reader.fieldnames, columns)
             timed = SECONDS in reader.fieldnames
@@ -64,7 +69,8 @@ def read_ratings(path: str | Path, *, blind: bool = False) -> pd.DataFrame:
                 key, rank, seconds = _check_record(where, record, columns)
                 if key in first_line:
                     raise UserError(
-                        f"{where}, rater '{key[0]}': field '{columns[3]}': '{key[3]}' is already ranked for item '{key[1]}', {key[2]} "
+                        f"{where}, rater '{key[0]}': field '{columns[3]}': '{key[3]}' is already ranked for "
+                        f"item '{key[1]}', {key[2]} "
                         f"in line {first_line[key]}; keep one of the two lines"
                     )
                 first_line[key] = reader.line_num
@@ -73,14 +79,21 @@ def read_ratings(path: str | Path, *, blind: bool = False) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as 'CSV UTF-8'") from error
     except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: not valid CSV ({error}); quote fields that hold commas or quotes") from error
+        raise UserError(
+            f"{path}, line {reader.line_num}: not valid CSV ({error}); quote fields that hold commas or "
+            f"quotes"
+        ) from error
     if not rows:
-        raise UserError(f"{path}: holds no rank; give one line per (rater, item, dimension, {columns[3]}) below the header")
+        raise UserError(
+            f"{path}: holds no rank; give one line per (rater, item, dimension, {columns[3]}) below the "
+            f"header"
+        )
     most = len({row[3] for row in rows})
     for row in rows:
         if row[4] > most:
             raise UserError(
-                f"{path}, line {first_line[row[:4]]}, rater '{row[0]}': field 'rank': {row[4]:g} is above the number of {columns[3]}s "
+                f"{path}, line {first_line[row[:4]]}, rater '{row[0]}': field 'rank': {row[4]:g} is above "
+                f"the number of {columns[3]}s "
                 f"({most}); use 1 (best) to {most}"
             )
     table = pd.DataFrame(rows, columns=[*columns, SECONDS])
@@ -93,13 +106,21 @@ def _check_header(path: Path, header: list[str] | None, columns: list[str]) -> N
     for column in columns:
         if header.count(column) != 1:
             fault = "missing" if column not in header else "given twice"
-            raise UserError(f"{path}, line 1: column '{column}' is {fault}; the first line must be {','.join(columns)}")
+            raise UserError(
+                f"{path}, line 1: column '{column}' is {fault}; the first line must be {','.join(columns)}"
+            )
 
 
-def _check_record(where: str, record: dict, columns: list[str]) -> tuple[tuple[str, ...], float | None, float]:
-    """The line's (rater, item, dimension, name), its rank (None if empty) and its seconds (NaN if not there or empty)."""
+def _check_record(
+    where: str, record: dict, columns: list[str]
+) -> tuple[tuple[str, ...], float | None, float]:
+    """The line's (rater, item, dimension, name), its rank (None if empty) and its seconds (NaN if not there
+    or empty)."""
     if None in record or any(value is None for value in record.values()):
-        raise UserError(f"{where}: the line has too {'many' if None in record else 'few'} fields; write as many as the first line has")
+        raise UserError(
+            f"{where}: the line has too {'many' if None in record else 'few'} fields; write as many as the "
+            f"first line has"
+        )
     rater, item, dimension, name, rank = (record[column].strip() for column in columns)
     for column, value in zip(columns, (rater, item), strict=False):
         if not value:
@@ -108,12 +129,18 @@ def _check_record(where: str, record: dict, columns: list[str]) -> tuple[tuple[s
     if not name:
         raise UserError(f"{where}: field '{columns[3]}' is empty; name the {columns[3]}")
     if dimension not in DIMENSIONS:
-        raise UserError(f"{where}: field 'dimension': unknown '{dimension}'; use one of {', '.join(DIMENSIONS)}")
+        raise UserError(
+            f"{where}: field 'dimension': unknown '{dimension}'; use one of {', '.join(DIMENSIONS)}"
+        )
     seconds = record.get(SECONDS, "").strip()
     return (
         (rater, item, dimension, name),
-        _number(where, "rank", rank, 1, "use 1 for the best, 2 for the next, or leave it empty") if rank else None,
-        _number(where, SECONDS, seconds, 0, "give the seconds spent on the sheet, or leave it empty") if seconds else math.nan,
+        _number(where, "rank", rank, 1, "use 1 for the best, 2 for the next, or leave it empty")
+        if rank
+        else None,
+        _number(where, SECONDS, seconds, 0, "give the seconds spent on the sheet, or leave it empty")
+        if seconds
+        else math.nan,
     )
 
 

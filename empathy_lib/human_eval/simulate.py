@@ -1,15 +1,16 @@
 """Simulated raters with known tastes: they test the statistics, never the systems.
 
-Knows: the Plackett-Luce model with rater and item effects, and what it makes true. Does not know: any completion; a simulated rater reads
-nothing.
+Knows: the Plackett-Luce model with rater and item effects, and what it makes true. Does not know: any
+completion; a simulated rater reads nothing.
 
-The utility of a system for a rater, item and dimension is ``strength + rater effect + item effect + Gumbel noise``; ranking by it is the
-Plackett-Luce model [1]_, so without effects P(rank 1) = softmax(strengths). The effects are Gaussian, per (rater, system) and
-(item, system), shared by the dimensions: they make the opinions of a rater, and those on an item, depend on each other.
+The utility of a system for a rater, item and dimension is ``strength + rater effect + item effect + Gumbel
+noise``; ranking by it is the Plackett-Luce model [1]_, so without effects P(rank 1) = softmax(strengths). The
+effects are Gaussian, per (rater, system) and (item, system), shared by the dimensions: they make the opinions
+of a rater, and those on an item, depend on each other.
 
 References:
-    .. [1] Yellott (1977), The relationship between Luce's choice axiom, Thurstone's theory and the double exponential distribution,
-       Journal of Mathematical Psychology 15.
+    .. [1] Yellott (1977), The relationship between Luce's choice axiom, Thurstone's theory and the double
+       exponential distribution, Journal of Mathematical Psychology 15.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from empathy_lib.errors import UserError
+from empathy_lib.core.errors import UserError
 from empathy_lib.human_eval import checks
 from empathy_lib.human_eval.cube import Cube, with_all
 from empathy_lib.human_eval.design import Study
@@ -29,7 +30,8 @@ from empathy_lib.human_eval.strengths import fit
 SIMULATED_NOTE = "SIMULATED raters: says nothing about the systems."
 TASTE_SD = 0.5  # standard deviation of rater and of item effects, on the scale of log-strengths (our choice)
 _NODES = 40  # of the quadrature over tastes
-_SECONDS = {False: 150.0, True: 40.0}  # median time per sheet of a simulated rater, and of a careless one (our choice)
+# median time per sheet of a simulated rater, and of a careless one (our choice)
+_SECONDS = {False: 150.0, True: 40.0}
 
 
 def _check(strengths: pd.DataFrame, raters: int, items: int) -> np.ndarray:
@@ -38,10 +40,14 @@ def _check(strengths: pd.DataFrame, raters: int, items: int) -> np.ndarray:
     if len(unset):
         row, column = unset[0]
         raise UserError(
-            f"strengths: system '{strengths.index[row]}', {strengths.columns[column]}: no finite number; set it in the strengths"
+            f"strengths: system '{strengths.index[row]}', {strengths.columns[column]}: no finite number; set "
+            f"it in the strengths"
         )
     if len(strengths) < 2 or raters < 1 or items < 1:
-        raise UserError(f"simulated study of {len(strengths)} systems, {raters} raters, {items} items: needs 2 systems, a rater, an item")
+        raise UserError(
+            f"simulated study of {len(strengths)} systems, {raters} raters, {items} items: needs 2 systems, "
+            f"a rater, an item"
+        )
     return values
 
 
@@ -83,9 +89,12 @@ def simulate_cube(
 def simulate_ratings(
     strengths: pd.DataFrame, raters: int, items: Sequence[str], rng: np.random.Generator, **effects: float
 ) -> pd.DataFrame:
-    """:func:`simulate_cube`, which says what it takes, as ratings: rows of ``rater, item, dimension, system, rank``, one for each rank."""
+    """:func:`simulate_cube`, which says what it takes, as ratings: rows of ``rater, item, dimension, system,
+    rank``, one for each rank."""
     cube = simulate_cube(strengths, raters, items, rng, **effects)
-    index = pd.MultiIndex.from_product([cube.raters, cube.items, cube.dimensions, cube.systems], names=list(COLUMNS[:4]))
+    index = pd.MultiIndex.from_product(
+        [cube.raters, cube.items, cube.dimensions, cube.systems], names=list(COLUMNS[:4])
+    )
     return pd.DataFrame({"rank": cube.ranks.ravel()}, index=index).reset_index()
 
 
@@ -128,9 +137,16 @@ def answer_study(
                     utility += [_pull(system) for system in who.values()]
                 elif number not in careless:
                     at = [place[system] for system in who.values()]
-                    utility += strengths[dimension].reindex(study.systems).to_numpy()[at] + tastes[rater][at] + suits[item][at]
+                    utility += (
+                        strengths[dimension].reindex(study.systems).to_numpy()[at]
+                        + tastes[rater][at]
+                        + suits[item][at]
+                    )
                 ranks = 1.0 + np.argsort(np.argsort(-utility))
-                rows += [(names[rater], item, dimension, system, rank, seconds) for system, rank in zip(who.values(), ranks, strict=True)]
+                rows += [
+                    (names[rater], item, dimension, system, rank, seconds)
+                    for system, rank in zip(who.values(), ranks, strict=True)
+                ]
     return pd.DataFrame(rows, columns=[*COLUMNS, SECONDS])
 
 
@@ -140,11 +156,13 @@ def _pull(system: str) -> float:
 
 
 def first_place(strengths: np.ndarray, taste_sd: float) -> np.ndarray:
-    """Probability of rank 1 of each system under the model, to about 1e-4; ``taste_sd`` of rater and item effects together."""
+    """Probability of rank 1 of each system under the model, to about 1e-4; ``taste_sd`` of rater and item
+    effects together."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     grid = np.linspace(strengths.min() - 6 * taste_sd - 5, strengths.max() + 6 * taste_sd + 25, 1001)
     shifted = grid[:, None, None] - strengths[None, :, None] - taste_sd * nodes
-    below = np.exp(-np.exp(-shifted)) @ (weights / weights.sum())  # P(utility of a system <= point), shape (points, systems)
+    # P(utility of a system <= point), shape (points, systems)
+    below = np.exp(-np.exp(-shifted)) @ (weights / weights.sum())
     others = np.stack([np.delete(below, s, axis=1).prod(axis=1) for s in range(len(strengths))], axis=1)
     return ((others[1:] + others[:-1]) / 2 * np.diff(below, axis=0)).sum(axis=0)
 
@@ -152,10 +170,12 @@ def first_place(strengths: np.ndarray, taste_sd: float) -> np.ndarray:
 def truth(strengths: pd.DataFrame, *, rater_sd: float = TASTE_SD, item_sd: float = TASTE_SD) -> pd.DataFrame:
     """What a study of infinitely many raters and items would find, by numerical integration.
 
-    Strengths are those of the average opinion, which differing tastes pull towards 0: what ``estimate_strengths`` tends to.
+    Strengths are those of the average opinion, which differing tastes pull towards 0: what
+    ``estimate_strengths`` tends to.
 
     Returns:
-        Columns ``dimension`` (``all`` first), ``measure`` (``win_at_1``, ``mean_rank``, ``strength``), ``system``, ``true``.
+        Columns ``dimension`` (``all`` first), ``measure`` (``win_at_1``, ``mean_rank``, ``strength``),
+        ``system``, ``true``.
     """
     values = _check(strengths, 1, 1).T
     taste_sd = float(np.hypot(rater_sd, item_sd))
@@ -178,7 +198,8 @@ def truth(strengths: pd.DataFrame, *, rater_sd: float = TASTE_SD, item_sd: float
 
 
 def strengths_for(win_at_1: Sequence[float], taste_sd: float) -> np.ndarray:
-    """Log-strengths, mean 0, under which the systems' probabilities of rank 1 are as given (above 0, summing to 1).
+    """Log-strengths, mean 0, under which the systems' probabilities of rank 1 are as given (above 0, summing
+    to 1).
 
     Args:
         win_at_1: shape (systems,).

@@ -1,7 +1,8 @@
-"""Strengths of systems behind their rankings: Bradley-Terry on all pairs, with intervals, beside known ones where raters are simulated.
+"""Strengths of systems behind their rankings: Bradley-Terry on all pairs, with intervals, beside known ones
+where raters are simulated.
 
-Knows: ratings (see ``ratings``). Does not know: effects of raters or items, which the model lacks: differing tastes pull all estimates
-towards 0, so a strength speaks of the average opinion, not of one person's.
+Knows: ratings (see ``ratings``). Does not know: effects of raters or items, which the model lacks: differing
+tastes pull all estimates towards 0, so a strength speaks of the average opinion, not of one person's.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ _PSEUDO = 0.5  # wins added each way to every pair: keeps strengths finite where
 
 
 def fit(wins: np.ndarray, pseudo: float = _PSEUDO) -> np.ndarray:
-    """Bradley-Terry log-strengths, mean 0; ``wins[s, t]`` says how often s beat t; NaN where a system was never compared."""
+    """Bradley-Terry log-strengths, mean 0; ``wins[s, t]`` says how often s beat t; NaN where a system was
+    never compared."""
     smoothed = wins + pseudo * (1 - np.eye(len(wins)))
     fitted = choix.ilsr_pairwise_dense(smoothed, max_iter=1000)
     return np.where(wins.sum(axis=0) + wins.sum(axis=1) > 0, fitted - fitted.mean(), np.nan)
 
 
 def _influence(beats: np.ndarray, strengths: np.ndarray) -> np.ndarray:
-    """What each (rater, item) adds to the strengths' error, shape (raters, items, systems): one Newton step for its rankings alone.
+    """What each (rater, item) adds to the strengths' error, shape (raters, items, systems): one Newton step
+    for its rankings alone.
 
     Args:
         beats: shape (raters, items, systems s, systems t): s beat t, 0 where not compared.
@@ -41,11 +44,15 @@ def _influence(beats: np.ndarray, strengths: np.ndarray) -> np.ndarray:
     return steps - steps.mean(axis=(0, 1))
 
 
-def estimate_strengths(ratings: pd.DataFrame, *, bootstrap: Bootstrap | None = None, overall: bool = False) -> pd.DataFrame:
-    """Log-strength of each system on each dimension, with 95 % intervals; ``overall`` puts their mean, dimension ``all``, before them.
+def estimate_strengths(
+    ratings: pd.DataFrame, *, bootstrap: Bootstrap | None = None, overall: bool = False
+) -> pd.DataFrame:
+    """Log-strength of each system on each dimension, with 95 % intervals; ``overall`` puts their mean,
+    dimension ``all``, before them.
 
-    Rankings are broken into all their pairs (a tie is half a win each way) and fitted by ``choix`` as Bradley-Terry, which is consistent
-    for Plackett-Luce [1]_ and takes ties and missing ranks as they come. Strengths are centred to mean 0 on each dimension.
+    Rankings are broken into all their pairs (a tie is half a win each way) and fitted by ``choix`` as
+    Bradley-Terry, which is consistent for Plackett-Luce [1]_ and takes ties and missing ranks as they come.
+    Strengths are centred to mean 0 on each dimension.
 
     Args:
         ratings: see ``ratings``.
@@ -56,7 +63,8 @@ def estimate_strengths(ratings: pd.DataFrame, *, bootstrap: Bootstrap | None = N
         Columns ``dimension``, ``system``, ``strength``, ``low``, ``high``.
 
     References:
-        .. [1] Azari Soufiani, Chen, Parkes, Xia (2013), Generalized method-of-moments for rank aggregation, NeurIPS.
+        .. [1] Azari Soufiani, Chen, Parkes, Xia (2013), Generalized method-of-moments for rank aggregation,
+           NeurIPS.
     """
     cube = to_cube(ratings)
     beats = np.nan_to_num(pair_wins(cube.ranks)) * (1 - np.eye(len(cube.systems)))
@@ -64,7 +72,9 @@ def estimate_strengths(ratings: pd.DataFrame, *, bootstrap: Bootstrap | None = N
     if bootstrap is None:
         low, high = _two_way(cube, beats, points)
     else:
-        draws = np.array([[fit(wins) for wins in draw] for chunk in weighted_sums(beats, bootstrap) for draw in chunk])
+        draws = np.array(
+            [[fit(wins) for wins in draw] for chunk in weighted_sums(beats, bootstrap) for draw in chunk]
+        )
         low, high = percentiles(with_all(draws), len(cube.raters), len(cube.items))
     strengths = with_all(points)
     rows = [
@@ -90,9 +100,12 @@ def recovery(estimated: pd.DataFrame, strengths: pd.DataFrame) -> tuple[pd.DataF
         strengths: the truth, rows = systems, columns = dimensions (as given to ``simulate_ratings``).
 
     Returns:
-        ``estimated`` with a column ``true`` (centred to mean 0 on each dimension), and Pearson's correlation of the two.
+        ``estimated`` with a column ``true`` (centred to mean 0 on each dimension), and Pearson's correlation
+        of the two.
     """
     centred = strengths - strengths.mean()
-    table = estimated.assign(true=[float(centred.loc[row.system, row.dimension]) for row in estimated.itertuples()])
+    table = estimated.assign(
+        true=[float(centred.loc[row.system, row.dimension]) for row in estimated.itertuples()]
+    )
     known = table.dropna(subset=["strength"])
     return table, float(np.corrcoef(known["true"], known["strength"])[0, 1])

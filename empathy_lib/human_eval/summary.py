@@ -19,11 +19,14 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def summarise(ratings: pd.DataFrame, *, ks: tuple[int, ...] = (1, 2, 3), bootstrap: Bootstrap | None = None) -> dict[str, Any]:
+def summarise(
+    ratings: pd.DataFrame, *, ks: tuple[int, ...] = (1, 2, 3), bootstrap: Bootstrap | None = None
+) -> dict[str, Any]:
     """``{dimension: {system: figures}}``, dimension ``all`` (their unweighted mean) first.
 
-    Figures: ``win_at_1`` …, ``mean_rank``, ``strength`` (log, centred), ``n`` (rankings that hold the system) and ``interval``, which
-    holds ``[low, high]`` (95 %, over raters and items: see ``intervals``) for each of them. None where not available.
+    Figures: ``win_at_1`` …, ``mean_rank``, ``strength`` (log, centred), ``n`` (rankings that hold the system)
+    and ``interval``, which holds ``[low, high]`` (95 %, over raters and items: see ``intervals``) for each of
+    them. None where not available.
 
     Raises:
         UserError: as :func:`empathy_lib.human_eval.cube.to_cube`.

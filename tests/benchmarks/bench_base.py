@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/benchmarks/bench_base.py
 
-Interleaved repeats on the same texts; the last line is JSON with the median ratio (above 1: trimmed is quicker) and its spread.
-Absolute times depend on the machine and are not reported.
+Interleaved repeats on the same texts; the last line is JSON with the median ratio (above 1: trimmed is
+quicker) and its spread. Absolute times depend on the machine and are not reported.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import time
 
 import torch
 
-from empathy_lib.base_models import load_policy, prepare_base
-from empathy_lib.config import BaseModelConfig, DatasetConfig
-from empathy_lib.empathy_qa.synthesis import generate
-from empathy_lib.prompts import training_texts
+from empathy_lib.core.config import BaseModelConfig, DatasetConfig
+from empathy_lib.dataset.generate import generate
+from empathy_lib.models.base import load_policy, prepare_base
+from empathy_lib.models.prompts import training_texts
 
 REPEATS, BATCH, NEW_TOKENS = 3, 8, 24
 
@@ -27,7 +27,9 @@ def train_step(model, tokenizer, texts: list[str]) -> float:
     model.train()
     batch = tokenizer(texts, return_tensors="pt", padding=True)
     started = time.perf_counter()
-    model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["input_ids"]).loss.backward()
+    model(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["input_ids"]
+    ).loss.backward()
     model.zero_grad()
     return time.perf_counter() - started
 
@@ -52,11 +54,16 @@ def generation(model, tokenizer, texts: list[str]) -> float:
 def main() -> None:
     """Time both bases in turn and print the ratios."""
     texts = training_texts(generate(DatasetConfig(questions=200), seed=1))
-    bases = {name: load_policy(prepare_base(BaseModelConfig(trim_vocabulary=name == "trimmed"), texts)) for name in ("trimmed", "whole")}
+    bases = {
+        name: load_policy(prepare_base(BaseModelConfig(trim_vocabulary=name == "trimmed"), texts))
+        for name in ("trimmed", "whole")
+    }
     sample = [text[:300] for text in texts[:BATCH]]
     tokens = {name: sum(map(len, tokenizer(texts)["input_ids"])) for name, (_, tokenizer) in bases.items()}
     result: dict[str, object] = {
-        "parameters_ratio": round(bases["whole"][0].num_parameters() / bases["trimmed"][0].num_parameters(), 2),
+        "parameters_ratio": round(
+            bases["whole"][0].num_parameters() / bases["trimmed"][0].num_parameters(), 2
+        ),
         "extra_tokens_of_trimming": round(tokens["trimmed"] / tokens["whole"] - 1, 4),
     }
     for measure in (train_step, generation):

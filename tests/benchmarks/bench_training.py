@@ -1,15 +1,20 @@
-"""How much quicker are our SFT and GRPO than TRL as it comes, on the same machine, the same posts and seeds, in one run?
+"""How much quicker are our SFT and GRPO than TRL as it comes, on the same machine, the same posts and seeds,
+in one run?
 
-    .venv/bin/python tests/benchmarks/bench_training.py [repeats]             (20 minutes on 2 cores; 3 repeats)
-    .venv/bin/python tests/benchmarks/bench_training.py sizes [figure.png]    (10 minutes: does cost grow with tokens, at four sizes?)
+    .venv/bin/python tests/benchmarks/bench_training.py [repeats]             (20 minutes on 2 cores; 3
+    repeats) .venv/bin/python tests/benchmarks/bench_training.py sizes [figure.png]    (10 minutes: does cost
+    grow with tokens, at four sizes?)
 
-``stock``: TRL's trainers with the whole base and the library's defaults. ``trimmed``: the same with the trimmed base. ``ours``: what
-notebooks 02 and 04 run. The three take turns in every repeat, each in a process of its own. The first steps of each are the warm-up: they
-are printed and not counted. What is compared is tokens a second: prompt and completion for SFT, sampled tokens for a GRPO step and for
-its rollout. ``gemm_share`` is the time that the matrix products of one of our SFT steps take when run bare, over the time of a step.
+``stock``: TRL's trainers with the whole base and the library's defaults. ``trimmed``: the same with the
+trimmed base. ``ours``: what notebooks 02 and 04 run. The three take turns in every repeat, each in a process
+of its own. The first steps of each are the warm-up: they are printed and not counted. What is compared is
+tokens a second: prompt and completion for SFT, sampled tokens for a GRPO step and for its rollout.
+``gemm_share`` is the time that the matrix products of one of our SFT steps take when run bare, over the time
+of a step.
 
-The last line is JSON: ``sft_step_ratio``, ``grpo_step_ratio``, ``generation_ratio`` (ours over stock, medians over repeats),
-``gemm_share``, each with its lowest and highest value over the repeats, and the same for the trimmed base.
+The last line is JSON: ``sft_step_ratio``, ``grpo_step_ratio``, ``generation_ratio`` (ours over stock, medians
+over repeats), ``gemm_share``, each with its lowest and highest value over the repeats, and the same for the
+trimmed base.
 """
 
 from __future__ import annotations
@@ -34,18 +39,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
-from empathy_lib import compiling, grpo, sft
-from empathy_lib.artefacts import generator
-from empathy_lib.base_models import prepare_base
-from empathy_lib.config import BaseModelConfig, DatasetConfig, load_profile
-from empathy_lib.empathy_qa.synthesis import generate
-from empathy_lib.prompts import training_texts
+from empathy_lib.core.config import BaseModelConfig, DatasetConfig, load_profile
+from empathy_lib.core.run import generator
+from empathy_lib.dataset.generate import generate
+from empathy_lib.grpo import train as grpo
+from empathy_lib.models import compiling
+from empathy_lib.models.base import prepare_base
+from empathy_lib.models.prompts import training_texts
+from empathy_lib.sft import train as sft
 
 VARIANTS, STAGES = ("stock", "trimmed", "ours"), ("sft", "grpo")
 SIZES = {"sft": (2, 4, 8, 16), "grpo": (1, 2, 4, 8)}  # pairs and posts of a step
 SEED, NEW_TOKENS = 1, 128  # short rollouts, as stock takes a minute for eight of them
 STEPS = {"stock": 2, "trimmed": 3, "ours": 7}
-WARM_UP = {"stock": 1, "trimmed": 1, "ours": 2}  # steps at the start that are not counted: ours are compiled, for some shapes in the second
+# steps at the start that are not counted: ours are compiled, for some shapes in the second
+WARM_UP = {"stock": 1, "trimmed": 1, "ours": 2}
 PRODUCTS = [getattr(torch.ops.aten, name).default for name in ("mm", "addmm", "addmm_", "bmm", "baddbmm")]
 
 
@@ -63,10 +71,15 @@ class Products(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def bare_seconds(self, repeats: int = 5) -> float:
-        """Time of all of them on fresh operands of the same shape, layout and type: each timed ``repeats`` times, the median taken."""
+        """Time of all of them on fresh operands of the same shape, layout and type: each timed ``repeats``
+        times, the median taken."""
         total = 0.0
         for operands, count in self.seen.items():
-            made = [torch.randn(shape).to(dtype).as_strided(shape, stride) for shape, stride, dtype in operands if _fits(shape, stride)]
+            made = [
+                torch.randn(shape).to(dtype).as_strided(shape, stride)
+                for shape, stride, dtype in operands
+                if _fits(shape, stride)
+            ]
             made = made if len(made) == 2 else [torch.randn(shape).to(dtype) for shape, _, dtype in operands]
             times = []
             for _ in range(repeats):
@@ -132,10 +145,14 @@ def base_of(variant: str, texts: list[str]) -> Path:
 def time_sft(variant: str, items: list, base: Path, folder: Path, size: int) -> dict[str, float]:
     """Tokens a second of SFT with ``size`` pairs a step, and for ours the share of bare matrix products."""
     profile = load_profile("laptop")
-    pairs = sft.sft_pairs(items, AutoTokenizer.from_pretrained(base), size * STEPS[variant], generator(SEED, "bench"), coe=True)
+    pairs = sft.sft_pairs(
+        items, AutoTokenizer.from_pretrained(base), size * STEPS[variant], generator(SEED, "bench"), coe=True
+    )
     if variant == "ours":
         Clock.watches = True
-        config = profile.sft.model_copy(update={"max_steps": STEPS[variant], "checkpoint_steps": 1000, "batch_size": size})
+        config = profile.sft.model_copy(
+            update={"max_steps": STEPS[variant], "checkpoint_steps": 1000, "batch_size": size}
+        )
         sft.train_sft(base, pairs, pairs[:1], folder, config, profile.base_model, SEED)
     else:
         arguments = SFTConfig(output_dir=str(folder), max_steps=STEPS[variant], seed=SEED, **quiet())
@@ -171,7 +188,13 @@ def time_grpo(variant: str, items: list, base: Path, folder: Path, size: int) ->
             reward = SimpleNamespace(as_function=lambda: reward_of)
             grpo.train_grpo(base, items, reward, folder, config, generation, SEED)
         else:
-            arguments = GRPOConfig(output_dir=str(folder), max_steps=STEPS[variant], seed=SEED, max_completion_length=NEW_TOKENS, **quiet())
+            arguments = GRPOConfig(
+                output_dir=str(folder),
+                max_steps=STEPS[variant],
+                seed=SEED,
+                max_completion_length=NEW_TOKENS,
+                **quiet(),
+            )
             rows = grpo.prompts_of(items, AutoTokenizer.from_pretrained(base), STEPS[variant], SEED)
             GRPOTrainer(model=str(base), reward_funcs=reward_of, args=arguments, train_dataset=rows).train()
     steps, rollouts = (made[WARM_UP[variant] :] for made in (Clock.steps, rollouts))
@@ -191,7 +214,12 @@ def warm_up(variant: str) -> float:
 
 def quiet() -> dict[str, object]:
     """No reports, no checkpoints; nothing that bears on speed."""
-    return {"report_to": "none", "save_strategy": "no", "use_cpu": not torch.cuda.is_available(), "disable_tqdm": True}
+    return {
+        "report_to": "none",
+        "save_strategy": "no",
+        "use_cpu": not torch.cuda.is_available(),
+        "disable_tqdm": True,
+    }
 
 
 def measure(stage: str, variant: str, size: int) -> dict[str, float]:
@@ -200,7 +228,8 @@ def measure(stage: str, variant: str, size: int) -> dict[str, float]:
     items = generate(DatasetConfig(questions=120), seed=SEED)
     items = [item for item in items if item.answers and all(answer.coe for answer in item.answers)]
     base = base_of(variant, training_texts(items))
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(compiling, "MIN_PASSES", 0):  # as in a run of many steps
+    # as in a run of many steps
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(compiling, "MIN_PASSES", 0):
         return {"sft": time_sft, "grpo": time_grpo}[stage](variant, items, base, Path(folder), size)
 
 
@@ -214,7 +243,8 @@ def in_own_process(stage: str, variant: str, size: int) -> dict[str, float]:
 
 
 def plot_sizes(figure_path: str) -> None:
-    """Seconds of our steps over their tokens, four sizes each; the exponent is the slope of a straight line through the logarithms."""
+    """Seconds of our steps over their tokens, four sizes each; the exponent is the slope of a straight line
+    through the logarithms."""
     figure, grid = plt.subplots(1, 2, figsize=(8, 3.4))
     exponents = {}
     for axes, (stage, sizes) in zip(grid, SIZES.items(), strict=True):
@@ -223,8 +253,15 @@ def plot_sizes(figure_path: str) -> None:
         seconds = tokens / np.array([point["rate"] for point in points])
         exponents[f"{stage}_exponent"] = round(float(np.polyfit(np.log(tokens), np.log(seconds), 1)[0]), 2)
         axes.plot(tokens, seconds, "o-", color="#0072B2")
-        axes.plot([0, tokens[-1]], [0, seconds[-1]], ":", color="#777777", label="in proportion to the largest")
-        axes.set(title=f"{stage.upper()} step, exponent {exponents[f'{stage}_exponent']}", ylabel="seconds", xlim=(0, None), ylim=(0, None))
+        axes.plot(
+            [0, tokens[-1]], [0, seconds[-1]], ":", color="#777777", label="in proportion to the largest"
+        )
+        axes.set(
+            title=f"{stage.upper()} step, exponent {exponents[f'{stage}_exponent']}",
+            ylabel="seconds",
+            xlim=(0, None),
+            ylim=(0, None),
+        )
         axes.set_xlabel("tokens of prompt and completion" if stage == "sft" else "sampled tokens")
         axes.legend(fontsize=8)
     figure.tight_layout()
@@ -239,16 +276,22 @@ def main(repeats: int) -> None:
         for stage in STAGES:
             rates = {}
             for variant in VARIANTS:
-                rates[variant] = in_own_process(stage, variant, {"sft": 8, "grpo": 4}[stage])  # as the laptop profile has it
+                # as the laptop profile has it
+                rates[variant] = in_own_process(stage, variant, {"sft": 8, "grpo": 4}[stage])
             for variant, mark in (("ours", ""), ("trimmed", "_trimmed")):
                 seen[f"{stage}_step_ratio{mark}"].append(rates[variant]["rate"] / rates["stock"]["rate"])
                 if stage == "grpo":
-                    seen[f"generation_ratio{mark}"].append(rates[variant]["generation_rate"] / rates["stock"]["generation_rate"])
+                    seen[f"generation_ratio{mark}"].append(
+                        rates[variant]["generation_rate"] / rates["stock"]["generation_rate"]
+                    )
             if "gemm_share" in rates["ours"]:
                 seen["gemm_share"].append(rates["ours"]["gemm_share"])
     result: dict[str, object] = {}
     for key, values in seen.items():
-        result |= {key: round(statistics.median(values), 2), f"{key}_spread": [round(min(values), 2), round(max(values), 2)]}
+        result |= {
+            key: round(statistics.median(values), 2),
+            f"{key}_spread": [round(min(values), 2), round(max(values), 2)],
+        }
     print(json.dumps(result))
 
 

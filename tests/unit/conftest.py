@@ -7,14 +7,15 @@ import pytest
 import torch
 from teacher_server import KEY, TeacherServer
 from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
 
-from empathy_lib import compiling
-from empathy_lib.base_models import prepare_base
-from empathy_lib.coe import ChainOfEmpathy
-from empathy_lib.config import BaseModelConfig
-from empathy_lib.empathy_qa.schema import Answer, Gold, Item
-from empathy_lib.prompts import training_texts
+from empathy_lib.core.coe import ChainOfEmpathy
+from empathy_lib.core.config import BaseModelConfig
+from empathy_lib.core.schema import Answer, Gold, Item
+from empathy_lib.models import compiling
+from empathy_lib.models.base import prepare_base
+from empathy_lib.models.prompts import training_texts
+from empathy_lib.sft import sft_pairs
 
 POSTS = [
     ("最近总是失眠，我很焦虑，怕考试考砸了。该怎么办？", "焦虑", "怕考试考砸"),
@@ -28,9 +29,12 @@ POSTS = [
 
 @pytest.fixture(params=[False, True], ids=["plain", "compiled"])
 def compiled(request, monkeypatch) -> bool:
-    """Whether training compiles parts of the model; a test that takes this runs both ways, whatever the model's size."""
+    """Whether training compiles parts of the model; a test that takes this runs both ways, whatever the
+    model's size."""
     if request.param and not compiling.can_compile("cpu"):
-        pytest.skip("nothing can be compiled here: no g++, or torch stands in a folder whose path has a space")
+        pytest.skip(
+            "nothing can be compiled here: no g++, or torch stands in a folder whose path has a space"
+        )
     monkeypatch.setattr(compiling, "MIN_PARAMETERS", 1)
     monkeypatch.setattr(compiling, "MIN_PASSES", 1 if request.param else 10**9)
     return request.param
@@ -46,14 +50,26 @@ def items() -> list[Item]:
             Answer(text=f"听起来你很{emotion}，谢谢你愿意说出来。{tail}", coe=chain)
             for tail in ("可以先好好睡一觉。", "不妨和信任的人聊聊。")
         ]
-        gold = Gold(emotion=emotion, situation="情境", cause=cause, belief="信念", bias="labeling", intent="advice")
-        made.append(Item(id=f"t{number}", question=post, topic="甲" if number % 2 else "乙", answers=answers, gold=gold, coe_origin="gold"))
+        gold = Gold(
+            emotion=emotion, situation="情境", cause=cause, belief="信念", bias="labeling", intent="advice"
+        )
+        made.append(
+            Item(
+                id=f"t{number}",
+                question=post,
+                topic="甲" if number % 2 else "乙",
+                answers=answers,
+                gold=gold,
+                coe_origin="gold",
+            )
+        )
     return made
 
 
 @pytest.fixture(scope="session")
 def full_tokenizer(items) -> PreTrainedTokenizerFast:
-    """A BPE tokenizer with byte fallback and a space mark, as Gemma's; vocabulary far larger than the items need."""
+    """A BPE tokenizer with byte fallback and a space mark, as Gemma's; vocabulary far larger than the items
+    need."""
     inner = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     inner.normalizer = normalizers.Replace(" ", "▁")
     inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
@@ -64,7 +80,9 @@ def full_tokenizer(items) -> PreTrainedTokenizerFast:
         initial_alphabet=[chr(c) for c in range(33, 127)],
     )
     inner.train_from_iterator([*training_texts(items), "unused words that nobody needs " * 9], trainer)
-    inner.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", inner.token_to_id("<bos>"))])
+    inner.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", inner.token_to_id("<bos>"))]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=inner,
         pad_token="<pad>",
@@ -116,7 +134,8 @@ def psyqa_records():
     """40 records of PsyQA's layout in words of our own, one full answer each; copy before changing them."""
     return [
         {
-            "question": f"第{i}个帖子：我和第{i * 7}位同事处不好，{'甲乙丙丁戊己庚辛壬癸'[i % 10] * 12}，怎么办？",
+            "question": f"第{i}个帖子：我和第{i * 7}位同事处不好，{'甲乙丙丁戊己庚辛壬癸'[i % 10] * 12}，"
+            f"怎么办？",
             "keywords": ["职场", "家庭", "恋爱"][i % 3],
             "answers": [{"answer_text": f"第{i}个回答。" + "慢慢说，我在听。" * 15}],
         }
@@ -133,3 +152,13 @@ def server(monkeypatch):
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         yield made
         made.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tokenizer(base):
+    return AutoTokenizer.from_pretrained(base)
+
+
+@pytest.fixture(scope="session")
+def pairs(items, tokenizer):
+    return sft_pairs(items, tokenizer, 8, np.random.default_rng(0), coe=True)

@@ -1,4 +1,5 @@
-"""A scripted server of ``/v1/chat/completions`` on this machine: what the tests of the teacher and of the judge talk to.
+"""A scripted server of ``/v1/chat/completions`` on this machine: what the tests of the teacher and of the
+judge talk to.
 
 Knows: the protocol, how to answer badly, what it was asked. Does not know: the Chain of Empathy.
 """
@@ -11,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 KEY = "sk-secret-key-of-the-test"
-# A reply is the text of a message, or one of these: a status, a body as it is, a closed connection, half a body.
+# A reply is the text of a message, or one of these: a status, a body as it is, a closed connection, half a
+# body.
 Reply = str | dict[str, Any]
 QUICK = {"retry-after-ms": "5"}
 
@@ -32,11 +34,21 @@ def completion(text: Any, finish: str = "stop") -> str:
     """A whole response; ``text`` None is a message without content."""
     choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text}}
     usage = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
-    return json.dumps({"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage})
+    return json.dumps(
+        {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 0,
+            "model": "m",
+            "choices": [choice],
+            "usage": usage,
+        }
+    )
 
 
 class TeacherServer(ThreadingHTTPServer):
-    """Answers request ``n`` (from 0) with ``script(n, request)``; keeps all requests and the most that were open at once."""
+    """Answers request ``n`` (from 0) with ``script(n, request)``; keeps all requests and the most that were
+    open at once."""
 
     daemon_threads = True
 
@@ -81,7 +93,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         data = reply.get("body", completion("半句")).encode()
         self.send_response(reply.get("status", 200))
-        for name, value in {"content-type": reply.get("type", "application/json"), **reply.get("headers", {})}.items():
+        for name, value in {
+            "content-type": reply.get("type", "application/json"),
+            **reply.get("headers", {}),
+        }.items():
             self.send_header(name, value)
         self.send_header("content-length", str(len(data)))
         self.end_headers()

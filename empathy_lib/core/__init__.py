@@ -1,0 +1,12 @@
+"""The foundation under all six notebooks: errors, configuration, run folders, the CoE grammar, items, texts,
+statistics, figures' style.
+
+Knows: what every step shares. Does not know: any step of the paper; no package below this one is imported
+here. Public: ``Run``, ``UserError``, ``load_profile``; the rest by module, such as ``core.coe``.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"config": ["load_profile"], "errors": ["UserError"], "run": ["Run"]}
+)

@@ -1,0 +1,12 @@
+"""Notebook 01, dataset construction: from a raw source to leak-free splits with a Chain of Empathy on every
+answer.
+
+Knows: sources, synthesis, cleaning, de-identification, annotation, splits, the card. Does not know: models.
+Public: ``read_source``, ``build_dataset``, ``load_splits``; each step is a module of its own.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"build": ["build_dataset", "load_splits"], "sources": ["read_source"]}
+)

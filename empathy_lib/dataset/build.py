@@ -1,0 +1,303 @@
+"""The whole construction in one call, and reading back what it wrote.
+
+Knows: the order of the steps and the files of a dataset folder. Does not know: how a step works.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from empathy_lib.core.coe import LAYERS
+from empathy_lib.core.config import SYNTHETIC, DatasetConfig, Profile
+from empathy_lib.core.errors import UserError
+from empathy_lib.core.run import MANIFEST, Run, cache_dir, generator, peak_gib, write_json
+from empathy_lib.core.schema import Item, read_jsonl, write_jsonl
+from empathy_lib.core.statistics import wilson_share
+from empathy_lib.core.text import visible_length
+from empathy_lib.dataset.annotate import annotate, resolve_annotator, speaks_of_self_harm
+from empathy_lib.dataset.card import write_card
+from empathy_lib.dataset.cleaning import NOISE_KINDS, Funnel, clean, planted_noise_report
+from empathy_lib.dataset.croissant import write_croissant
+from empathy_lib.dataset.deidentify import TYPES, deidentify_items
+from empathy_lib.dataset.sources import Reading, read_source, source_digest
+from empathy_lib.dataset.split import SPLITS, LeakageError, leakage, split
+
+
+def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, Any]:
+    """Read or generate, clean, de-identify, annotate, split, check for leaks, and write the dataset folder.
+
+    Writes ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``, ``rejected.jsonl`` (records that could not
+    be read), ``set_aside.json`` (answers the teacher wrote no chain for), ``statistics.json``,
+    ``funnel.csv``, ``report.json`` (see :func:`report`), ``croissant.json`` and the card ``README.md``. The
+    same config, seed and source give the same bytes, but for minutes and memory in the report, and for a
+    teacher's own whims.
+
+    Returns:
+        What ``statistics.json`` holds; see :func:`statistics`.
+
+    Raises:
+        UserError: the source is at fault, or too little of it is left.
+        LeakageError: two splits share a question or an answer (would be a bug of ours).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    reading = read_source(config, seed)
+    write_jsonl(reading.rejected, folder / "rejected.jsonl")
+    started = time.monotonic()
+    cleaned, funnel, found = _cleaned(reading.items, config)
+    items, set_aside = with_chains(cleaned, config)
+    write_json(folder / "set_aside.json", set_aside)
+    splits = split(items, config, generator(seed, "split"))
+    if leaks := leakage(splits, config.near_duplicate_jaccard):
+        raise LeakageError(leaks[0])
+    for name, members in splits.items():
+        write_jsonl(members, folder / f"{name}.jsonl")
+    figures = statistics(reading, funnel, splits, config)
+    write_json(folder / "statistics.json", figures)
+    funnel.frame().to_csv(folder / "funnel.csv", index=False)
+    write_card(folder, figures, config, seed, config.licence)
+    write_croissant(folder, figures, config, config.licence)
+    counts = report(
+        reading,
+        funnel,
+        found,
+        len([lost for lost in set_aside if lost["answer"] is not None]),
+        figures,
+        config,
+    )
+    cost = {
+        "leakage_pairs": len(leaks),
+        "construction_minutes": (time.monotonic() - started) / 60,
+        "peak_gib": peak_gib(),
+    }
+    write_json(folder / "report.json", counts | cost)
+    return figures
+
+
+def deidentifies(config: DatasetConfig) -> bool:
+    """Whether this configuration's texts are de-identified (``dataset.deidentify``)."""
+    return config.deidentify == "on" or (config.deidentify == "auto" and config.data != SYNTHETIC)
+
+
+def with_chains(items: Sequence[Item], config: DatasetConfig) -> tuple[Sequence[Item], list[dict[str, Any]]]:
+    """Items with a chain on every answer by ``config.annotator``, and what the teacher could write none for.
+
+    Raises:
+        UserError: the teacher is asked for and real data is not de-identified, or its endpoint is at fault.
+    """
+    if config.annotator != "teacher":
+        return annotate(items, resolve_annotator(items, config.annotator)), []
+    if config.data != SYNTHETIC and not deidentifies(config):
+        raise UserError(
+            "dataset.annotator=teacher sends posts to an endpoint; set dataset.deidentify=auto, so that it "
+            "sees no personal data"
+        )
+    from empathy_lib.dataset.teacher import annotate_with_teacher  # not needed, and not loaded, otherwise
+
+    return annotate_with_teacher(items, config.teacher, cache_dir() / "teacher")
+
+
+def dataset_request(config: DatasetConfig) -> dict[str, Any]:
+    """What decides a dataset, for its stage's request: how fast the teacher is asked, and at what price, does
+    not."""
+    decides = (
+        {"model", "temperature", "max_tokens", "attempts", "max_failed_share"}
+        if config.annotator == "teacher"
+        else set()
+    )
+    teacher = config.teacher.model_dump(include=decides)
+    # left out, so that runs from before the field stay valid
+    newer = {"answer_length"} if config.answer_length == "short" else set()
+    return {**config.model_dump(exclude=newer), "teacher": teacher, "source_digest": source_digest(config)}
+
+
+def to_annotate(config: DatasetConfig, seed: int) -> Sequence[Item]:
+    """The items an annotator gets: read, cleaned, de-identified. Raises as :func:`build_dataset` does."""
+    return _cleaned(read_source(config, seed).items, config)[0]
+
+
+def _cleaned(raw: Sequence[Item], config: DatasetConfig) -> tuple[Sequence[Item], Funnel, Counter[str]]:
+    """Items cleaned and, where the configuration asks for it, de-identified; what was removed, and findings
+    by type."""
+    cleaned, funnel = clean(raw, config)
+    cleaned, found = deidentify_items(cleaned) if deidentifies(config) else (cleaned, Counter())
+    return cleaned, funnel, found
+
+
+def teacher_estimate(items: Sequence[Item], config: DatasetConfig) -> dict[str, float | None]:
+    """What a teacher would be asked for these items, and at what cost; nothing is sent or written.
+
+    Keys: those of :func:`empathy_lib.dataset.teacher.estimate`.
+    """
+    from empathy_lib.dataset.teacher import TeacherCache, estimate, pairs_of
+
+    return estimate(pairs_of(items), config.teacher, TeacherCache(cache_dir() / "teacher"))
+
+
+def build_folder(profile: Profile, out: str) -> tuple[Path, bool]:
+    """The dataset of a profile in a folder of its own, for use without the notebooks; ``(folder, whether it
+    was reused)``.
+
+    Raises:
+        UserError: the folder holds something else, or the source is at fault.
+    """
+    folder = Path(out).expanduser().resolve()
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file()):
+        raise UserError(f"--out {out}: is there and holds no dataset of ours; give a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with Run(profile, folder.parent).build(folder.name, dataset_request(profile.dataset)) as stage:
+        if not stage.reused:
+            build_dataset(profile.dataset, profile.seed, stage.path)
+    return folder, stage.reused
+
+
+def report(
+    reading: Reading,
+    funnel: Funnel,
+    found: Counter[str],
+    unchained: int,
+    figures: dict[str, Any],
+    config: DatasetConfig,
+) -> dict[str, Any]:
+    """Where every answer went: ``read`` = ``kept`` + ``rejected`` + ``removed``, all counted in answers, and
+    what came out.
+
+    Raises:
+        AssertionError: an answer is unaccounted for (would be a bug of ours).
+    """
+    by_rule = {row["rule"]: int(row["answers_removed"]) for row in funnel.rows}
+    by_rule |= {"no chain by the teacher": unchained, "beyond dataset.questions": reading.left_out}
+    counts = {
+        "read": reading.read,
+        "kept": figures["answers"],
+        "rejected": reading.lost,
+        "removed": sum(by_rule.values()),
+    }
+    if counts["read"] != counts["kept"] + counts["rejected"] + counts["removed"]:
+        raise AssertionError(f"answers are unaccounted for: {counts}")
+    return {
+        **counts,
+        "removed_by_rule": by_rule,
+        "changed_by_rule": funnel.changed,
+        "rejected_by_reason": dict(
+            Counter(f"{rejection.field}: {rejection.reason}" for rejection in reading.rejected).most_common(
+                20
+            )
+        ),
+        "layouts": dict(reading.layouts),
+        **{key: figures[key] for key in ("questions", "answers", "topics", "subtopics")},
+        "pii_by_type": {kind: found[kind] for kind in TYPES} if deidentifies(config) else None,
+        "duplicates": len(funnel.merged),
+    }
+
+
+def load_splits(folder: Path) -> dict[str, list[Item]]:
+    """Read ``train``, ``validation`` and ``test`` back.
+
+    Raises:
+        UserError: a file is missing or broken.
+    """
+    for name in SPLITS:
+        if not (folder / f"{name}.jsonl").is_file():
+            raise UserError(f"{folder / f'{name}.jsonl'}: no such file; run notebook 01 first")
+    return {name: read_jsonl(folder / f"{name}.jsonl") for name in SPLITS}
+
+
+def chain_length(item: Item, index: int) -> int:
+    """Visible characters of L1 to L4 of the item's answer ``index``; 0 where it has no chain."""
+    chain = item.answers[index].coe
+    return sum(visible_length(getattr(chain, layer)) for layer in LAYERS) if chain else 0
+
+
+def statistics(
+    raw: Reading, funnel: Funnel, splits: Mapping[str, Sequence[Item]], config: DatasetConfig
+) -> dict[str, Any]:
+    """All counts a reader needs to judge the dataset; lengths are visible characters.
+
+    Keys: ``source``, ``synthetic``, ``annotator``, ``raw_questions``, ``raw_answers``, ``questions``,
+    ``answers``, ``answers_per_question``, ``topics``, ``subtopics``, ``intents`` (gold, if known),
+    ``self_harm_posts``, ``splits`` (counts of each), ``lengths`` (mean, median, 95th percentile, max of
+    question, answer, chain), ``noise`` (precision and recall of each planted kind, or None for real data).
+    """
+    lengths: dict[str, list[int]] = {"question": [], "answer": [], "chain": []}
+    counts: dict[str, dict[str, int]] = {}
+    intents: Counter[str] = Counter()
+    topics, subtopics, self_harm = set(), set(), 0
+    for name, members in splits.items():
+        answers, own_topics = len(lengths["answer"]), set()
+        for item in members:
+            lengths["question"].append(visible_length(item.question))
+            lengths["answer"] += map(visible_length, item.references)
+            lengths["chain"] += (chain_length(item, place) for place in range(len(item.answers)))
+            own_topics |= {item.topic} - {""}
+            subtopics |= {(item.topic, item.subtopic)} if item.subtopic else set()
+            intents.update([item.gold.intent] if item.gold else [])
+            self_harm += speaks_of_self_harm(item.question)
+        counts[name] = {
+            "questions": len(members),
+            "answers": len(lengths["answer"]) - answers,
+            "topics": len(own_topics),
+        }
+        topics |= own_topics
+    first, report = splits["train"][0], planted_noise_report(raw.items, funnel)
+    questions, answers = len(lengths["question"]), len(lengths["answer"])
+    return {
+        "source": first.source,
+        "synthetic": config.data == SYNTHETIC,
+        "annotator": first.coe_origin,
+        "raw_questions": len(raw.items),
+        "raw_answers": raw.kept,
+        "questions": questions,
+        "answers": answers,
+        "answers_per_question": answers / questions,
+        "topics": len(topics),
+        "subtopics": len(subtopics),
+        "intents": dict(sorted(intents.items())),
+        "self_harm_posts": self_harm,
+        "splits": counts,
+        "lengths": {name: _summary(values) for name, values in lengths.items()},
+        "noise": None if report is None else {row["kind"]: _plain(row) for row in report.to_dict("records")},
+    }
+
+
+def headline_figures(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Entries for ``Run.headline``: sizes, and precision and recall of each kind of noise with Wilson
+    intervals (None for real data)."""
+    entries: dict[str, dict[str, Any]] = {
+        "dataset.questions": {
+            "value": figures["questions"],
+            "n": figures["raw_questions"],
+            "unit": "questions",
+        },
+        "dataset.answers": {"value": figures["answers"], "n": figures["raw_answers"], "unit": "answers"},
+    }
+    for kind in NOISE_KINDS:
+        row = (figures["noise"] or {}).get(kind)
+        for name, of in (("precision", "removed"), ("recall", "planted")):
+            entry: dict[str, Any] = {"value": None, "unit": "share"}
+            if row and row[of]:
+                score = wilson_share([1.0] * row["hits"] + [0.0] * (row[of] - row["hits"]))
+                entry |= {"value": score.value, "interval": [score.low, score.high], "n": row[of]}
+            entries[f"dataset.noise_{name}.{kind}"] = entry
+    return entries
+
+
+def _summary(values: list[int]) -> dict[str, float]:
+    quantiles = {
+        name: float(np.quantile(values, q)) for name, q in (("median", 0.5), ("p95", 0.95), ("max", 1.0))
+    }
+    return {"mean": float(np.mean(values)), **quantiles}
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no NaN: an undefined score is None."""
+    return {
+        key: None if isinstance(value, float) and np.isnan(value) else value
+        for key, value in row.items()
+        if key != "kind"
+    }

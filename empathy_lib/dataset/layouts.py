@@ -1,0 +1,255 @@
+"""The public layouts of Chinese counselling corpora: how a record is recognised, and which post and answers
+it holds.
+
+Knows: one adapter a layout, from a parsed record to a :class:`Draft`. Does not know: files (``sources``),
+cleaning, annotation.
+
+A layout with several turns gives one post and at most one answer, by :func:`post_and_reply`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal
+
+Turns = Literal["first", "joined"]
+MIN_POST_CHARS = 60  # of the rule "joined": shorter openings are a greeting, not a post
+
+
+class BadRecord(ValueError):
+    """A record that cannot be read: ``field`` names where, the message says why and what would be right."""
+
+    def __init__(self, field: str, reason: str, answers: int = 1):
+        super().__init__(reason)
+        self.field, self.answers = field, max(1, answers)
+
+    def costing(self, answers: int) -> BadRecord:
+        """The same fault, at the price of so many answers."""
+        self.answers = max(1, answers)
+        return self
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What an adapter found; texts are not checked yet. ``answers`` pairs each answer's field with its
+    value."""
+
+    question: Any
+    answers: list[tuple[str, Any]]
+    topic: str = ""
+    subtopic: str = ""
+    question_field: str = "question"
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """``fits`` looks at a record's shape only; ``draft`` takes (record, rule for turns, least characters of a
+    reply) and is None for records that are items already.
+
+    ``turns`` is the rule that suits the layout: where counsellors open with a greeting or a question,
+    ``first`` would keep that.
+    """
+
+    name: str
+    title: str
+    fits: Callable[[Any], bool]
+    draft: Callable[[Any, Turns, int], Draft] | None
+    turns: Turns = "first"
+
+
+def post_and_reply(turns: list[tuple[str, str, str]], rule: Turns, min_reply: int) -> Draft:
+    """One post and one reply of a dialogue, by a documented rule.
+
+    Args:
+        turns: ``(side, text, field)`` in order; side is ``client`` or ``counselor``. Turns of one side in a
+            row are one turn; a counselor's greeting before the first post is left out.
+        rule: ``first``: the first post and the first reply. ``joined``: counsellors often open with a
+            question; the client's turns are joined, what the counsellor asks in between is left out, and the
+            answer is the first reply of at least ``min_reply`` characters to a post of at least 60. A
+            dialogue without such a reply falls back to ``first``.
+
+    Raises:
+        BadRecord: the client says nothing.
+    """
+    merged: list[tuple[str, str, str]] = []
+    for side, group in groupby(turns, key=lambda turn: turn[0]):
+        members = list(group)
+        merged.append((side, "\n".join(text.strip() for _, text, _ in members).strip(), members[0][2]))
+    merged = merged[1:] if merged and merged[0][0] == "counselor" else merged
+    if not merged or not merged[0][1]:
+        where = merged[0][2] if merged else "record"
+        raise BadRecord(
+            where, "the first client turn is empty or missing; give the post's text or remove the record"
+        )
+    if rule == "joined":
+        for place in range(1, len(merged), 2):
+            post = "\n".join(text for side, text, _ in merged[:place] if side == "client")
+            if len(post) >= MIN_POST_CHARS and len(merged[place][1]) >= min_reply:
+                return Draft(post, [(merged[place][2], merged[place][1])], question_field=merged[0][2])
+    return Draft(merged[0][1], [(where, text) for _, text, where in merged[1:2]], question_field=merged[0][2])
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise BadRecord(where, f"must be text, not {type(value).__name__}")
+    return value
+
+
+def _list(value: Any, where: str) -> list:
+    if not isinstance(value, list):
+        raise BadRecord(where, f"must be a list, not {type(value).__name__}")
+    return value
+
+
+def _has(record: Any, *keys: str) -> bool:
+    return isinstance(record, dict) and all(key in record for key in keys)
+
+
+def _psyqa(record: Any, rule: Turns, min_reply: int) -> Draft:
+    answers = _list(record.get("answers"), "answers")
+    pairs: list[tuple[str, Any]] = [
+        (f"answers.{i}.answer_text", a.get("answer_text") if isinstance(a, dict) else None)
+        for i, a in enumerate(answers)
+    ]
+    question = record.get("question")
+    if isinstance(question, str) and question.strip():
+        description = _text(record.get("description") or "", "description")
+        question = "\n".join(part.strip() for part in (question, description) if part.strip())
+    keywords = record.get("keywords") or ""
+    words = (
+        re.split(r"[,，、;；\s]+", keywords)
+        if isinstance(keywords, str)
+        else [_text(w, "keywords") for w in _list(keywords, "keywords")]
+    )
+    topic, subtopic = ([word.strip() for word in words if word.strip()] + ["", ""])[:2]
+    return Draft(question, pairs, topic, subtopic)
+
+
+def _row(record: Any, rule: Turns, min_reply: int) -> Draft:
+    topics = (_text(record.get(key) or "", key).strip() for key in ("topic", "subtopic"))
+    return Draft(record["question"], [("answer", record["answer"])], *topics, id=str(record.get("id") or ""))
+
+
+def _turns(
+    record: list, side_key: str, text_key: str, sides: dict[str, str], where: str
+) -> list[tuple[str, str, str]]:
+    turns = []
+    for number, turn in enumerate(record):
+        place = f"{where}{number}"
+        if not isinstance(turn, dict):
+            raise BadRecord(
+                place, f"must be a turn with {side_key} and {text_key}, not {type(turn).__name__}"
+            )
+        side = turn.get(side_key)
+        if side not in sides:
+            raise BadRecord(f"{place}.{side_key}", f"is {side!r}; use one of {', '.join(sides)}")
+        if sides[side]:
+            turns.append(
+                (sides[side], _text(turn.get(text_key), f"{place}.{text_key}"), f"{place}.{text_key}")
+            )
+    return turns
+
+
+def _smile(record: Any, rule: Turns, min_reply: int) -> Draft:
+    return post_and_reply(
+        _turns(record, "role", "content", {"client": "client", "counselor": "counselor"}, ""), rule, min_reply
+    )
+
+
+_SPEAKER = re.compile(r"^\s*(来访者|求助者|咨询者|心理咨询师|咨询师|支持者)\s*[:：]", re.MULTILINE)
+
+
+def _dialogue_text(record: Any, rule: Turns, min_reply: int) -> Draft:
+    parts = _SPEAKER.split(record)
+    turns = [
+        ("counselor" if "师" in side or side == "支持者" else "client", text, f"turn {number}")
+        for number, (side, text) in enumerate(zip(parts[1::2], parts[2::2], strict=True), 1)
+    ]
+    return post_and_reply(turns, rule, min_reply)
+
+
+def _emollm(record: Any, rule: Turns, min_reply: int) -> Draft:
+    turns = []
+    for number, pair in enumerate(_list(record["conversation"], "conversation")):
+        for side, key in (("client", "input"), ("counselor", "output")):
+            where = f"conversation.{number}.{key}"
+            turns.append((side, _text(pair.get(key) if isinstance(pair, dict) else None, where), where))
+    return post_and_reply(turns, rule, min_reply)
+
+
+_CHAT = {
+    "user": "client",
+    "human": "client",
+    "client": "client",
+    "assistant": "counselor",
+    "gpt": "counselor",
+    "counselor": "counselor",
+}
+
+
+def _messages(record: Any, rule: Turns, min_reply: int) -> Draft:
+    key = "messages" if "messages" in record else "conversations"
+    messages = _list(record[key], key)
+    share_gpt = bool(messages) and isinstance(messages[0], dict) and "from" in messages[0]
+    names = ("from", "value") if share_gpt else ("role", "content")
+    draft = post_and_reply(_turns(messages, *names, {**_CHAT, "system": ""}, f"{key}."), rule, min_reply)
+    topic = record.get("normalizedTag") or record.get("topic") or ""
+    return Draft(draft.question, draft.answers, _text(topic, "topic"), question_field=draft.question_field)
+
+
+def _efaqa(record: Any, rule: Turns, min_reply: int) -> Draft:
+    """efaqa-corpus-zh: the title is the post; what the audience wrote before the owner's next message is one
+    answer."""
+    turns = []
+    for number, chat in enumerate(_list(record["chats"], "chats")):
+        where = f"chats.{number}"
+        if not isinstance(chat, dict) or chat.get("sender") not in ("owner", "audience"):
+            raise BadRecord(f"{where}.sender", "must be owner or audience")
+        if chat.get("type", "textMessage") == "textMessage":
+            turns.append(
+                (
+                    "client" if chat["sender"] == "owner" else "counselor",
+                    _text(chat.get("value"), f"{where}.value"),
+                    f"{where}.value",
+                )
+            )
+    draft = post_and_reply([("client", _text(record["title"], "title"), "title"), *turns], rule, min_reply)
+    labels = record.get("label") if isinstance(record.get("label"), dict) else {}
+    return Draft(draft.question, draft.answers, str(labels.get("s1") or ""), question_field="title")
+
+
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        Layout("schema", "the project's own schema", lambda r: _has(r, "id", "question", "answers"), None),
+        Layout("psyqa", "PsyQA", lambda r: _has(r, "question", "answers"), _psyqa),
+        Layout("row", "rows of question, answer, topic", lambda r: _has(r, "question", "answer"), _row),
+        Layout(
+            "smile", "SMILE/MeChat", lambda r: isinstance(r, list) and bool(r) and _has(r[0], "role"), _smile
+        ),
+        Layout(
+            "cpsycoun",
+            "CPsyCounD/CPsyCounE",
+            lambda r: isinstance(r, str) and bool(_SPEAKER.search(r)),
+            _dialogue_text,
+            "joined",
+        ),
+        Layout("emollm", "EmoLLM", lambda r: _has(r, "conversation"), _emollm),
+        Layout(
+            "messages",
+            "SoulChat/PsyDT messages or ShareGPT",
+            lambda r: _has(r, "messages") or _has(r, "conversations"),
+            _messages,
+        ),
+        Layout("efaqa", "efaqa-corpus-zh", lambda r: _has(r, "title", "chats"), _efaqa),
+    )
+}
+
+
+def layout_of(record: Any) -> Layout | None:
+    """The layout whose shape a record has, or None."""
+    return next((layout for layout in LAYOUTS.values() if layout.fits(record)), None)

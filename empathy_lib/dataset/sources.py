@@ -1,0 +1,275 @@
+"""Where items come from: the synthesis, or the user's file, folder or hub dataset in a public layout.
+
+Knows: how files become records one at a time, how a record becomes an item or a rejection, when too much is
+rejected. Does not know: what a layout looks like (``layouts``), cleaning, annotation, splits.
+
+A record that cannot be read is rejected with file, place, field and reason, and the others go through; every
+answer read is either kept or rejected. Files are streamed, and the items go to a store on disk: one record is
+in memory at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from empathy_lib.core.config import HUB, SYNTHETIC, DatasetConfig
+from empathy_lib.core.errors import UserError
+from empathy_lib.core.run import ROOT, file_digest, generator
+from empathy_lib.core.schema import Answer, Item, first_fault
+from empathy_lib.dataset.layouts import LAYOUTS, BadRecord, Draft, Layout, layout_of
+from empathy_lib.dataset.records import Record, hub_records, path_records
+from empathy_lib.dataset.store import ItemStore, select
+
+_EXPECTED = (
+    f"one of the layouts {', '.join(layout.title for layout in LAYOUTS.values())}; see the README, 'Bring "
+    f"your own'"
+)
+# What UTF-8 read as Latin-1 or GBK leaves behind; U+FFFD marks bytes that were no text at all.
+_MOJIBAKE = re.compile("\ufffd|锟斤拷|烫烫烫|(?:[ÃÂäåæçèé][\u0080-\u00bf]){2}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Rejected(BaseModel):
+    """One line of ``rejected.jsonl``. ``line`` is a line of the file, ``record`` a count from 1; ``answers``
+    is how many were lost."""
+
+    file: str
+    line: int | None = None
+    record: int | None = None
+    field: str
+    reason: str
+    answers: int = 1
+
+    def __str__(self) -> str:
+        place = f", line {self.line}" if self.line else f", record {self.record}" if self.record else ""
+        return f"{self.file}{place}: field '{self.field}' {self.reason}"
+
+
+@dataclass
+class Reading:
+    """Everything a source held: items, rejections, and how many records each layout had."""
+
+    items: Sequence[Item]
+    kept: int  # answers of the items
+    rejected: list[Rejected] = field(default_factory=list)
+    layouts: Counter[str] = field(default_factory=Counter)
+    left_out: int = 0  # answers of items beyond ``dataset.questions``
+
+    @property
+    def read(self) -> int:
+        """All answers that the source held."""
+        return self.kept + self.lost + self.left_out
+
+    @property
+    def lost(self) -> int:
+        """Answers rejected; a record whose answers cannot be counted is one."""
+        return sum(rejection.answers for rejection in self.rejected)
+
+
+def source_path(config: DatasetConfig) -> Path:
+    """Path of the user's data: as given, or below the repository for a relative path that is not below the
+    working directory.
+
+    Raises:
+        UserError: there is no such path.
+    """
+    given = Path(config.data).expanduser()
+    for path in (given, ROOT / given):
+        if path.exists():
+            return path
+    raise UserError(
+        f"{config.data}: no such file or folder (field dataset.data); give 'synthetic', '{HUB}owner/name', "
+        f"or the path of {_EXPECTED}"
+    )
+
+
+def source_digest(config: DatasetConfig) -> str:
+    """SHA-256 over what the items come from: the user's file or folder, or the texts that the synthesis
+    reads; a hub id is its own."""
+    if config.data.startswith(HUB):
+        return config.data
+    if config.data == SYNTHETIC:
+        parts = ("synthesis", "synthesis_long.yaml") if config.answer_length == "long" else ("synthesis",)
+        return " ".join(file_digest(ROOT / "data" / part) for part in parts)
+    return file_digest(source_path(config))
+
+
+def read_source(config: DatasetConfig, seed: int) -> Reading:
+    """Read, or generate, the raw items: uncleaned, and without a CoE unless the source itself carries one.
+
+    Of a real source at most ``config.questions`` items are taken: a seeded sample in the source's own order.
+
+    Raises:
+        UserError: the path is at fault, nothing could be read, or more than ``config.max_rejected_share`` of
+            the answers is rejected.
+    """
+    if config.data == SYNTHETIC:
+        # not needed, and not loaded, for the user's own data
+        from empathy_lib.dataset.generate import generate
+
+        items = generate(config, seed)
+        return Reading(items, kept=sum(len(item.answers) for item in items))
+    if config.data.startswith(HUB):
+        name, records = config.data.removeprefix(HUB), hub_records(config.data.removeprefix(HUB))
+    else:
+        path = source_path(config)
+        name, records = path.resolve().name, path_records(path)
+    reading = read_records(records, name, config)
+    if not reading.items and not reading.rejected:
+        raise UserError(f"{config.data}: the file is empty; expected {_EXPECTED}")
+    share = reading.lost / max(1, reading.lost + reading.kept)
+    if not reading.items or share > config.max_rejected_share:
+        raise UserError(_too_many(config, reading, share))
+    if len(reading.items) > config.questions:
+        chosen = generator(seed, "sources").choice(len(reading.items), size=config.questions, replace=False)
+        reading.items, everything = select(reading.items, sorted(chosen)), reading.kept
+        reading.kept = sum(len(item.answers) for item in reading.items)
+        reading.left_out = everything - reading.kept
+    return reading
+
+
+def _too_many(config: DatasetConfig, reading: Reading, share: float) -> str:
+    reasons = Counter(f"field '{rejection.field}' {rejection.reason}" for rejection in reading.rejected)
+    others = f" ({len(reasons) - 1} other reason(s))" if len(reasons) > 1 else ""
+    answers = f"{reading.lost} of {reading.lost + reading.kept} answers ({share:.0%})"
+    return (
+        f"{reading.rejected[0]}{others}; {answers} would be rejected, more than "
+        f"dataset.max_rejected_share={config.max_rejected_share}; mend the source, name its layout with "
+        f"dataset.format, or raise the share"
+    )
+
+
+def read_records(records: Iterable[Record], name: str, config: DatasetConfig) -> Reading:
+    """Turn records into items; ``name`` becomes part of ``Item.source``."""
+    items, seen = ItemStore(), {}
+    reading = Reading(items, kept=0)
+    for record in records:
+        try:
+            if record.fault:
+                raise record.fault
+            layout = LAYOUTS[config.format] if config.format != "auto" else layout_of(record.value)
+            if layout is None:
+                raise BadRecord(
+                    "record",
+                    f"has an unknown layout ({_shape(record.value)}); expected {_EXPECTED}",
+                    _answers_in(record.value),
+                )
+            item, faults = _item(record, layout, name, config)
+            if item.id in seen:
+                raise BadRecord(
+                    "id",
+                    f"'{item.id}' is that of {seen[item.id]}; give every item its own",
+                    len(item.answers),
+                )
+        except BadRecord as fault:
+            reading.rejected.append(_rejected(record, fault))
+            continue
+        seen[item.id] = (
+            f"line {record.line}"
+            if record.line
+            else f"record {record.number}"
+            if record.number
+            else record.file.name
+        )
+        reading.layouts[layout.name] += 1
+        items.append(item)
+        reading.kept += len(item.answers)
+        reading.rejected += [_rejected(record, fault) for fault in faults]
+    return reading
+
+
+def _rejected(record: Record, fault: BadRecord) -> Rejected:
+    place = {"file": str(record.file), "line": record.line, "record": record.number}
+    return Rejected(**place, field=fault.field, reason=str(fault), answers=fault.answers)
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"an object with fields {', '.join(map(str, list(value)[:5])) or 'none'}"
+    return f"a {type(value).__name__}"
+
+
+def _answers_in(value: Any) -> int:
+    answers = value.get("answers") if isinstance(value, dict) else None
+    return max(1, len(answers)) if isinstance(answers, list) else 1
+
+
+def _item(record: Record, layout: Layout, name: str, config: DatasetConfig) -> tuple[Item, list[BadRecord]]:
+    """The record's item, and a fault for each of its answers that cannot be used."""
+    count = _answers_in(record.value)
+    if not layout.fits(record.value):
+        raise BadRecord("record", f"does not look like {layout.title} ({_shape(record.value)})", count)
+    source = f"{layout.name}:{name}"
+    try:
+        if layout.draft is None:
+            return _own_item(record.value, source), []
+        rule = layout.turns if config.dialogue_turns == "auto" else config.dialogue_turns
+        draft = layout.draft(record.value, rule, config.min_answer_chars)
+        count = len(draft.answers)
+        question = checked_text(draft.question, draft.question_field)
+    except BadRecord as fault:
+        raise fault.costing(count) from None
+    answers, faults = [], []
+    for where, value in draft.answers:
+        try:
+            answers.append(Answer(text=checked_text(value, where, may_be_empty=True)))
+        except BadRecord as fault:
+            faults.append(fault)
+    return Item(
+        id=_identity(record, layout, draft),
+        question=question,
+        topic=draft.topic,
+        subtopic=draft.subtopic,
+        answers=answers,
+        source=source,
+    ), faults
+
+
+def _identity(record: Record, layout: Layout, draft: Draft) -> str:
+    if draft.id:
+        return draft.id
+    place = record.line or record.number
+    return f"{layout.name}-{place:06d}" if place else f"{layout.name}-{record.file.stem}"
+
+
+def _own_item(value: Any, source: str) -> Item:
+    try:
+        item = Item.model_validate(value)
+    except ValidationError as error:
+        raise BadRecord(*first_fault(error)) from error
+    for where, text in (
+        ("question", item.question),
+        *((f"answers.{i}.text", a.text) for i, a in enumerate(item.answers)),
+    ):
+        checked_text(text, where, may_be_empty=True)
+    return item.model_copy(update={"source": source})
+
+
+def checked_text(value: Any, where: str, *, may_be_empty: bool = False) -> str:
+    """``value`` if it is text that can be used.
+
+    Raises:
+        BadRecord: no text, empty, lone surrogates (text that cannot be written as UTF-8), or the traces of a
+            wrong encoding.
+    """
+    if not isinstance(value, str):
+        raise BadRecord(where, f"must be text, not {type(value).__name__}")
+    if not value.strip() and not may_be_empty:
+        raise BadRecord(where, "is empty; give the post's text or remove the record")
+    if _SURROGATE.search(value):
+        raise BadRecord(where, "holds a lone surrogate, which is half a character; mend the text")
+    if "\x00" in value or (broken := _MOJIBAKE.search(value)):
+        trace = "\\x00" if "\x00" in value else broken.group(0)
+        raise BadRecord(
+            where,
+            f"was read in a wrong encoding (it holds {trace!r}); convert the file from its own, e.g. with "
+            f"iconv",
+        )
+    return value

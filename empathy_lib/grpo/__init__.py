@@ -1,0 +1,11 @@
+"""Notebook 04, GRPO: the SFT policy optimised against ``r_total = r_format + r_answer``.
+
+Knows: how TRL's GRPOTrainer is configured, how a group's prompt is read once. Does not know: how the reward
+was made. Public: ``train_grpo``, ``comparison``, ``group_advantages``.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"train": ["comparison", "group_advantages", "train_grpo"]}
+)

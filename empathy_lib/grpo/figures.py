@@ -1,0 +1,73 @@
+"""Figures of notebook 04: what the trainer logged over its steps, the systems of the ablations. Does not
+know: how anything is trained."""
+
+from __future__ import annotations
+
+import itertools
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from empathy_lib.core.statistics import Score
+from empathy_lib.core.style import SYSTEM_COLOURS, caption, system_colour, system_label
+
+
+def steps_of(log: list[dict]) -> pd.DataFrame:
+    """GRPO's log, one row a step; ``kl`` is NaN where ``grpo.beta`` is 0, since no reference policy is kept
+    then."""
+    frame = pd.DataFrame([r for r in log if "reward" in r]).set_index("step")
+    return frame if "kl" in frame else frame.assign(kl=float("nan"))
+
+
+def grpo_curves(logs: list[list[dict]], text: str) -> Figure:
+    """Six panels over GRPO's steps: the two rewards, length, KL, zero-variance groups, entropy; one line a
+    training run."""
+    panels = {
+        "rewards/r_format/mean": "mean r_format",
+        "rewards/r_answer/mean": "mean r_answer",
+        "completions/mean_length": "completion length (tokens)",
+        "kl": "KL to the SFT policy (nats/token)",
+        "frac_reward_zero_std": "share of groups with zero variance",
+        "entropy": "entropy (nats/token)",
+    }
+    figure, grid = plt.subplots(2, 3, figsize=(10.5, 5.2), sharex=True)
+    for axes, (column, title) in zip(grid.flat, panels.items(), strict=True):
+        for frame, style in zip(map(steps_of, logs), itertools.cycle(["-", "--", ":"]), strict=False):
+            axes.plot(frame.index, frame[column], ".", color=SYSTEM_COLOURS["grpo"], alpha=0.3, ms=4)
+            axes.plot(
+                frame.index,
+                frame[column].rolling(5, min_periods=1).mean(),
+                style,
+                color=SYSTEM_COLOURS["grpo"],
+            )
+        axes.set_title(title, fontsize=10)
+    for axes in grid[1]:
+        axes.set_xlabel("step")
+    return caption(figure, text)
+
+
+def ablations(scores: dict[str, dict[str, Score]], text: str) -> Figure:
+    """A panel for each column of ``scores`` (column -> system -> score), dots with their intervals, a row a
+    system."""
+    figure, grid = plt.subplots(1, len(scores), figsize=(2.6 * len(scores) + 1.6, 3.6), sharey=True)
+    for axes, (column, entries) in zip(grid, scores.items(), strict=True):
+        for row, (system, score) in enumerate(entries.items()):
+            colour = system_colour(system)
+            axes.plot([score.low, score.high], [row, row], color=colour, lw=3, alpha=0.5)
+            axes.plot(score.value, row, "o", color=colour)
+            if pd.isna(score.value):
+                axes.text(
+                    0.5,
+                    row,
+                    "not asked for",
+                    transform=axes.get_yaxis_transform(),
+                    fontsize=8,
+                    color="#777777",
+                    ha="center",
+                    va="center",
+                )
+        axes.set_title(column, fontsize=10)
+        axes.set_yticks(range(len(entries)), [system_label(system) for system in entries])
+    grid[0].invert_yaxis()
+    return caption(figure, text)

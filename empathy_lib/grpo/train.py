@@ -1,0 +1,170 @@
+"""GRPO from the SFT policy, over TRL's GRPOTrainer, with the paper's ``r_total = r_format + r_answer``.
+
+Knows: the two rewards, the guard against copied answers, how TRL is configured.
+Does not know: how the reward model was trained, what the metrics are.
+
+GRPO is arXiv 2402.03300. Group size, learning rate, KL weight and the guard are our choices; the paper gives
+none.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase, PrinterCallback
+from trl import GRPOConfig
+
+from empathy_lib.core.config import GenerationConfig, GRPOStageConfig
+from empathy_lib.core.run import generator
+from empathy_lib.core.schema import Item
+from empathy_lib.grpo.trainer import SharedPromptGRPOTrainer
+from empathy_lib.models.base import attention_name, load_policy
+from empathy_lib.models.decoding import compile_steps
+from empathy_lib.models.prompts import coe_prompt
+from empathy_lib.models.training import (
+    CompileParts,
+    JsonlLog,
+    MasterAdamW,
+    SampleLog,
+    SaveByTime,
+    finish_policy,
+    last_checkpoint,
+    read_log,
+    trainer_arguments,
+    with_lora,
+)
+from empathy_lib.reward.paid import AnswerReward, r_format
+
+
+def comparison(config: GRPOStageConfig, name: str) -> GRPOStageConfig:
+    """The configuration of one of ``grpo.comparisons``: ours but for the one thing that its name says
+    (``no_sft`` changes the start)."""
+    return config.model_copy(
+        update={"no_sft": {}, "smooth": {"reward": "smooth"}, "decoupled": {"aggregation": "decoupled"}}[name]
+    )
+
+
+def train_grpo(
+    policy: Path,
+    items: list[Item],
+    reward: AnswerReward,
+    folder: Path,
+    config: GRPOStageConfig,
+    generation: GenerationConfig,
+    seed: int,
+    tracking: Sequence[str] = (),
+    shown: Sequence[str] = (),
+) -> list[dict]:
+    """Optimise ``policy`` with GRPO; resumes from a checkpoint in ``folder``.
+
+    Args:
+        policy: folder of the SFT policy; it is also the reference of the KL.
+        items: training items; only their posts are used.
+        folder: gets ``policy/`` and ``log.jsonl``; while training also ``checkpoints/``.
+        tracking: further trackers, as the profile's ``tracking``.
+        shown: posts that are answered greedily at every checkpoint, into ``folder/samples.jsonl``.
+
+    Returns:
+        The log records: ``rewards/r_format/mean``, ``rewards/r_answer/mean``, ``kl`` (nats a token),
+        ``completions/mean_length`` (tokens), ``frac_reward_zero_std`` (share of groups that teach nothing), …
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "log.jsonl"
+    # A policy that was finished is kept, whatever came after it.
+    if (folder / "policy" / "done").is_file():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return read_log(log)
+    # Policy and posts; the room that the longest prompt and completion take decides the compiled cache.
+    model, tokenizer = load_policy(policy)
+    dataset = prompts_of(items, tokenizer, config.max_steps * config.prompts_per_step, seed)
+    longest = max(len(ids) for ids in tokenizer(list(dataset["prompt"]))["input_ids"])
+    rollouts = config.prompts_per_step * config.num_generations
+    compile_steps(model, rollouts, longest + generation.max_new_tokens)
+    model.train()
+    if config.tuning == "lora":
+        model = with_lora(model, config.lora)
+        model.enable_input_require_grads()
+    # The trainer: both rewards, whose sum (or whose advantages' sum) is optimised.
+    callbacks = [JsonlLog(log), SaveByTime()]
+    if shown:
+        prompts = [coe_prompt(tokenizer, post) for post in shown]
+        callbacks.append(SampleLog(folder / "samples.jsonl", tokenizer, prompts, generation))
+    trainer = SharedPromptGRPOTrainer(
+        model=model,
+        reward_funcs=[r_format, reward.as_function()],
+        args=grpo_arguments(folder, config, generation, seed, tracking),
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        optimizers=(MasterAdamW(model.parameters(), lr=config.learning_rate, eps=config.adam_epsilon), None),
+        callbacks=callbacks,
+    )
+    # The reference policy of the KL runs as the policy does.
+    if trainer.ref_model is not None:
+        trainer.ref_model.to(model.dtype).set_attn_implementation(attention_name())
+    trainer.add_callback(CompileParts(trainer.ref_model))
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+    finish_policy(trainer.model, tokenizer, policy, folder)
+    return read_log(log)
+
+
+def grpo_arguments(
+    folder: Path,
+    config: GRPOStageConfig,
+    generation: GenerationConfig,
+    seed: int,
+    tracking: Sequence[str] = (),
+) -> GRPOConfig:
+    """What TRL is told: the profile's ``grpo`` section, its sampling, and our variant of GRPO."""
+    rollouts = config.prompts_per_step * config.num_generations
+    micro = min(config.micro_batch, rollouts)
+    decoupled = config.aggregation == "decoupled"
+    return GRPOConfig(
+        **trainer_arguments(folder / "checkpoints", seed, tracking),
+        max_steps=config.max_steps,
+        # shuffled already: TRL's sampler forgets its order when a run of several epochs resumes
+        shuffle_dataset=False,
+        learning_rate=config.learning_rate,
+        warmup_steps=0.1,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=rollouts // micro,
+        num_generations=config.num_generations,
+        max_completion_length=generation.max_new_tokens,
+        temperature=generation.temperature or 1.0,  # greedy groups would be all alike
+        top_p=1.0,  # the sampled distribution must be the one the log-probabilities describe
+        beta=config.beta,
+        # token-level mean (arXiv 2503.14476), TRL's default and our choice; the paper does not say
+        loss_type="dapo",
+        scale_rewards="group",
+        multi_objective_aggregation="normalize_then_sum" if decoupled else "sum_then_normalize",
+        mask_truncated_completions=False,
+        logging_steps=1,
+        save_steps=config.checkpoint_steps,
+        model_init_kwargs=None,
+    )
+
+
+def prompts_of(items: list[Item], tokenizer: PreTrainedTokenizerBase, count: int, seed: int) -> Dataset:
+    """``count`` posts as GRPO's dataset, columns ``prompt`` and ``question``: every post once, shuffled,
+    before any twice."""
+    rng, order = generator(seed, "grpo prompts"), []
+    while len(order) < count:
+        order += rng.permutation(len(items)).tolist()
+    drawn = [items[index] for index in order[:count]]
+    return Dataset.from_list(
+        [{"prompt": coe_prompt(tokenizer, i.question), "question": i.question} for i in drawn]
+    )
+
+
+def group_advantages(rewards: np.ndarray) -> np.ndarray:
+    """GRPO's advantages: rewards of shape ``(groups, completions)`` minus the group's mean, over its standard
+    deviation.
+
+    A group whose completions all earn the same has zero advantage everywhere: it teaches nothing.
+    """
+    centred = rewards - rewards.mean(axis=1, keepdims=True)
+    return centred / (rewards.std(axis=1, ddof=1, keepdims=True) + 1e-4)

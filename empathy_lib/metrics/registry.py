@@ -1,0 +1,470 @@
+"""Automatic metrics: what each one is, and the scores of a system with their intervals.
+
+Knows: the registry of metrics, per-example and corpus scores, the long table of several systems. Does not
+know: where completions come from (``systems``), how a score is computed (``overlap``, ``quality``,
+``coe_accuracy``, ``grounding``), how intervals and tests are (``statistics``), how a table is read or written
+(``tables``).
+
+Texts are scored by the **answer only** (``coe.answer_of``): the chain is no part of what the references hold.
+Only ``well_formed``, the CoE accuracies and CoE grounding look at the chain. A score that cannot be had (no
+reference, no gold, no encoder, a system that is not asked for a chain) is NaN and shown as "not available",
+never 0.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from empathy_lib import __version__
+from empathy_lib.core import coe
+from empathy_lib.core.copying import copy_rate
+from empathy_lib.core.errors import UserError
+from empathy_lib.core.quality import SELF_BLEU_TEXTS, distinct, loops, refuses, repetition, self_bleu
+from empathy_lib.core.run import generator
+from empathy_lib.core.schema import Gold, Item
+from empathy_lib.core.segment import Unit
+from empathy_lib.core.statistics import (
+    Score,
+    bootstrap_mean,
+    bootstrap_sums,
+    holm,
+    paired_permutation,
+    paired_sums,
+    wilson_share,
+)
+from empathy_lib.core.text import visible_length
+from empathy_lib.metrics.coe_accuracy import Marker, default_marker
+from empathy_lib.metrics.grounding import grounding
+from empathy_lib.metrics.overlap import (
+    ROUGE_KINDS,
+    SUMMED,
+    Embed,
+    Statistic,
+    Tokens,
+    bert_scores,
+    corpus_parts,
+    cosines,
+    rouge,
+)
+
+Reward = Callable[[list[str], list[str]], np.ndarray]
+OURS = "empathy_lib"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a score means. ``direction`` "human" says: best near the references' own value, not as far as it
+    goes."""
+
+    name: str
+    title: str
+    direction: Literal["higher", "lower", "human"]
+    range: str
+    unit: str
+    aggregation: Literal["mean", "share", "corpus"]
+    library: str
+    needs_gold: bool = False
+    segmented: bool = False  # its value depends on whether words or characters are counted
+
+    @property
+    def version(self) -> str:
+        """Version of the library that computes it."""
+        return __version__ if self.library == OURS else importlib.metadata.version(self.library)
+
+
+def _per_reference(
+    name: str, title: str, range_: str, unit: str, library: str, *, segmented: bool = False
+) -> list[Metric]:
+    """A score against each reference is given twice: the best reference's, and the mean over references."""
+    best = Metric(
+        name, f"{title}, best reference", "higher", range_, unit, "mean", library, segmented=segmented
+    )
+    return [best, replace(best, name=f"{name}_mean", title=f"{title}, mean of references")]
+
+
+def _bleu(order: int) -> Metric:
+    return Metric(
+        f"bleu_{order}",
+        f"BLEU-{order}, all references",
+        "higher",
+        "0 to 100",
+        "BLEU",
+        "corpus",
+        "sacrebleu",
+        segmented=True,
+    )
+
+
+def _distinct(n: int) -> Metric:
+    return Metric(
+        f"distinct_{n}", f"Distinct-{n}", "human", "0 to 1", "share", "corpus", OURS, segmented=True
+    )
+
+
+def _accuracy(name: str, title: str) -> Metric:
+    return Metric(name, title, "higher", "0 to 1", "share", "share", OURS, needs_gold=True)
+
+
+def _rouge(kind: str) -> list[Metric]:
+    library = "rapidfuzz" if kind == "rouge_l" else "rouge-score"
+    return _per_reference(
+        kind, f"ROUGE-{kind.removeprefix('rouge_').upper()} F1", "0 to 1", "F1", library, segmented=True
+    )
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in [
+        *(metric for kind in ROUGE_KINDS for metric in _rouge(kind)),
+        *map(_bleu, (1, 2, 3, 4)),
+        Metric(
+            "sacrebleu_zh",
+            "sacreBLEU zh (characters), all references",
+            "higher",
+            "0 to 100",
+            "BLEU",
+            "corpus",
+            "sacrebleu",
+        ),
+        Metric(
+            "chrf", "chrF, best reference of each answer", "higher", "0 to 100", "chrF", "corpus", "sacrebleu"
+        ),
+        *map(_distinct, (1, 2, 3)),
+        Metric(
+            "self_bleu",
+            f"Self-BLEU of {SELF_BLEU_TEXTS} answers at most",
+            "human",
+            "0 to 100",
+            "BLEU",
+            "corpus",
+            "sacrebleu",
+        ),
+        *_per_reference("embedding", "Embedding cosine", "-1 to 1", "cosine", "numpy"),
+        *_per_reference("bert_score", "BERTScore F1", "-1 to 1", "F1", OURS),
+        Metric("r_answer", "r_answer, as GRPO is paid", "human", "-1 to 1", "reward", "mean", OURS),
+        Metric(
+            "cosine", "Reward model's cosine of post and answer", "human", "-1 to 1", "cosine", "mean", OURS
+        ),
+        Metric("copy_rate", "Copy rate (8-grams of the post)", "human", "0 to 1", "share", "mean", OURS),
+        Metric("length", "Reading length in characters", "human", "0 up", "characters", "mean", OURS),
+        Metric(
+            "repetition",
+            "Repeated 4-grams within an answer",
+            "lower",
+            "0 to 1",
+            "share",
+            "mean",
+            OURS,
+            segmented=True,
+        ),
+        Metric("loops", "Answers that loop", "lower", "0 to 1", "share", "share", OURS),
+        Metric("refusal", "Answers that refuse", "lower", "0 to 1", "share", "share", OURS),
+        Metric("well_formed", "Well-formed CoE", "higher", "0 to 1", "share", "share", OURS),
+        Metric(
+            "grounding_emotion",
+            "Emotions of L1 that the post names",
+            "higher",
+            "0 to 1",
+            "share",
+            "mean",
+            OURS,
+        ),
+        Metric("grounding_cause", "L2 speaks of the post", "higher", "0 to 1", "share", "share", OURS),
+        _accuracy("L1", "L1 names the gold emotion, at most two in all"),
+        _accuracy("L1_any", "L1 names the gold emotion among any number"),
+        _accuracy("L2", "L2 names the gold cause"),
+        _accuracy("L3", "L3 names the gold intent and no other"),
+    ]
+}
+PER_EXAMPLE = tuple(name for name, metric in METRICS.items() if metric.aggregation != "corpus")
+SEGMENTED = tuple(name for name, metric in METRICS.items() if metric.segmented)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One answered question. ``coe_expected`` is False for systems that are not asked for a chain."""
+
+    id: str
+    question: str
+    completion: str
+    references: list[str]
+    gold: Gold | None = None
+    coe_expected: bool = True
+
+    @property
+    def answer(self) -> str:
+        """The text that is scored."""
+        return coe.answer_of(self.completion)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How scores are computed; the same for all systems of a table.
+
+    Without ``embed`` (embedding cosine), ``tokens`` (BERTScore), ``reward`` (``r_answer``) or ``cosine``
+    theirs are not available.
+    """
+
+    segment: Unit = "word"
+    bootstrap: int = 1000
+    seed: int = 20250918
+    embed: Embed | None = None
+    tokens: Tokens | None = None
+    reward: Reward | None = None
+    cosine: Reward | None = None
+    marker: Marker | None = None
+
+
+def registry_table(*, versions: bool = True) -> pd.DataFrame:
+    """The registry, one row per metric; ``versions=False`` leaves out what differs between machines."""
+    rows = []
+    for metric in METRICS.values():
+        row = {
+            "metric": metric.name,
+            "better": metric.direction,
+            "range": metric.range,
+            "unit": metric.unit,
+            "aggregation": metric.aggregation,
+        }
+        row |= {
+            "tokens": "word or char" if metric.segmented else "",
+            "needs gold": "yes" if metric.needs_gold else "no",
+        }
+        row["computed by"] = metric.library
+        rows.append(row | ({"version": metric.version} if versions else {}))
+    return pd.DataFrame(rows).set_index("metric")
+
+
+def examples_of(
+    items: Sequence[Item], completions: Sequence[str], *, coe_expected: bool = True
+) -> list[Example]:
+    """Join items and a system's completions, which come in the same order.
+
+    Raises:
+        UserError: there are more of one than of the other.
+    """
+    if len(items) != len(completions):
+        raise UserError(
+            f"{len(completions)} completions for {len(items)} questions; delete 05_metrics and run notebook "
+            f"05 again"
+        )
+    return [
+        Example(item.id, item.question, text, item.references, item.gold, coe_expected)
+        for item, text in zip(items, completions, strict=True)
+    ]
+
+
+def reference_examples(items: Iterable[Item], rng: np.random.Generator) -> list[Example]:
+    """The yardstick: of each item's references one drawn at random answers, and the others are its
+    references.
+
+    It has one reference fewer than the systems, which lowers its best-reference scores a little; where a
+    question has only one, scores against references are not available, but reward, copy rate and length are.
+    """
+    examples = []
+    for item in items:
+        drawn = int(rng.integers(len(item.answers)))
+        answer = item.answers[drawn]
+        completion = coe.render(answer.coe, answer.text) if answer.coe else answer.text
+        others = [text for place, text in enumerate(item.references) if place != drawn]
+        examples.append(
+            Example(item.id, item.question, completion, others, item.gold, answer.coe is not None)
+        )
+    return examples
+
+
+def reference_note(examples: Sequence[Example]) -> str:
+    """How many references stand behind the scores; for captions."""
+    counts = [len(example.references) for example in examples]
+    if not counts or max(counts) <= 1:
+        return "one reference a question: n-gram scores are not comparable with multi-reference ones"
+    return f"{min(counts)} to {max(counts)} references a question, {np.mean(counts):.1f} on average"
+
+
+def _best_and_mean(name: str, values: Sequence[float]) -> dict[str, float]:
+    return (
+        {name: max(values), f"{name}_mean": float(np.mean(values))}
+        if values
+        else {name: math.nan, f"{name}_mean": math.nan}
+    )
+
+
+def per_example(examples: Sequence[Example], settings: Settings) -> pd.DataFrame:
+    """Scores of each example: index the example's id, columns :data:`PER_EXAMPLE`, NaN where not
+    available."""
+    marker = settings.marker or default_marker()
+    posts, answers = [example.question for example in examples], [example.answer for example in examples]
+    references = [example.references for example in examples]
+    none: list[list[float]] = [[] for _ in examples]
+    against = {
+        "embedding": cosines(answers, references, settings.embed) if settings.embed else none,
+        "bert_score": bert_scores(answers, references, settings.tokens) if settings.tokens else none,
+    }
+    judged = {
+        name: list(judge(posts, answers)) if judge and examples else [math.nan] * len(examples)
+        for name, judge in (("r_answer", settings.reward), ("cosine", settings.cosine))
+    }
+    rows = []
+    for place, (example, post, answer) in enumerate(zip(examples, posts, answers, strict=True)):
+        row: dict[str, float] = {}
+        for kind, values in (
+            rouge(answer, example.references, settings.segment) | {n: v[place] for n, v in against.items()}
+        ).items():
+            row |= _best_and_mean(kind, values)
+        row |= {name: float(values[place]) for name, values in judged.items()}
+        row["copy_rate"] = copy_rate(answer, post) if post else math.nan
+        row["length"] = float(visible_length(answer))
+        row["repetition"] = repetition(answer, settings.segment)
+        row |= {"loops": float(loops(answer)), "refusal": float(refuses(answer))}
+        row["well_formed"] = (
+            float(coe.is_well_formed(example.completion)) if example.coe_expected else math.nan
+        )
+        row |= grounding(example.completion, post if example.coe_expected else "")
+        row |= marker.mark(example.completion, example.gold if example.coe_expected else None)
+        rows.append(row)
+    return pd.DataFrame(
+        rows, columns=list(PER_EXAMPLE), index=pd.Index([e.id for e in examples], name="id"), dtype=float
+    )
+
+
+def score_system(
+    examples: Sequence[Example],
+    settings: Settings,
+    frame: pd.DataFrame | None = None,
+    names: Sequence[str] = tuple(METRICS),
+) -> dict[str, Score]:
+    """The metrics ``names`` of one system; pass ``frame`` of :func:`per_example` to save computing it
+    again."""
+    frame = per_example(examples, settings) if frame is None else frame
+    answers = [example.answer for example in examples]
+    parts = corpus_parts(answers, [example.references for example in examples], settings.segment, names)
+    scores: dict[str, Score] = {}
+    for name in names:
+        # drawn by metric, not by system: systems on the same questions share their resamples
+        rng = generator(settings.seed, f"bootstrap {name}")
+        if name in SUMMED:
+            counts, statistic = parts[name]
+            scores[name] = bootstrap_sums(
+                counts[~np.isnan(counts[:, 0])], statistic, resamples=settings.bootstrap, rng=rng
+            )
+        elif name == "self_bleu":
+            scores[name] = self_bleu(
+                [answers[place] for place in rng.permutation(len(answers))[:SELF_BLEU_TEXTS]]
+            )
+        elif METRICS[name].aggregation == "corpus":
+            scores[name] = distinct(answers, int(name[-1]), settings.segment)
+        elif METRICS[name].aggregation == "share":
+            scores[name] = wilson_share(frame[name])
+        else:
+            scores[name] = bootstrap_mean(frame[name], resamples=settings.bootstrap, rng=rng)
+    return scores
+
+
+def score_table(
+    systems: Mapping[str, Sequence[Example]],
+    settings: Settings,
+    frames: Mapping[str, pd.DataFrame] | None = None,
+) -> pd.DataFrame:
+    """Long table of all systems: columns ``system, metric, value, low, high, n``, rows in the order given and
+    registered."""
+    rows = []
+    for system, examples in systems.items():
+        scores = score_system(examples, settings, frames[system] if frames else None)
+        rows += [{"system": system, "metric": name, **vars(score)} for name, score in scores.items()]
+    return pd.DataFrame(rows, columns=["system", "metric", "value", "low", "high", "n"])
+
+
+def by_segment(
+    systems: Mapping[str, Sequence[Example]], settings: Settings, table: pd.DataFrame
+) -> pd.DataFrame:
+    """The metrics whose value depends on the unit, in words and in characters: columns ``segment, system,
+    metric, value, low, high, n``.
+
+    Those of the unit of ``settings`` are taken from ``table``, the :func:`score_table` of these systems.
+    """
+    other: Unit = "char" if settings.segment == "word" else "word"
+    # none of them counts words
+    lean = replace(settings, segment=other, embed=None, tokens=None, reward=None, cosine=None)
+    rows = []
+    for system, examples in systems.items():
+        scores = score_system(examples, lean, names=SEGMENTED)
+        rows += [
+            {"segment": other, "system": system, "metric": name, **vars(score)}
+            for name, score in scores.items()
+        ]
+    known = table[table["metric"].isin(SEGMENTED)].assign(segment=settings.segment)
+    return pd.concat([known, pd.DataFrame(rows)])[["segment", *table.columns]].reset_index(drop=True)
+
+
+def compare(
+    frames: Mapping[str, pd.DataFrame],
+    pairs: Sequence[tuple[str, str]],
+    metrics: Sequence[str],
+    *,
+    seed: int,
+    resamples: int = 9999,
+    systems: Mapping[str, Sequence[Example]] | None = None,
+    segment: Unit = "word",
+) -> pd.DataFrame:
+    """Paired permutation tests of ``first - second`` on the questions both answered, Holm-corrected over the
+    whole table.
+
+    Args:
+        frames: scores of :func:`per_example` by system.
+        pairs: which systems are compared.
+        metrics: of :data:`PER_EXAMPLE`, and of :data:`SUMMED` where ``systems`` is given. Distinct and
+            self-BLEU are not sums over answers and are not tested.
+        systems, segment: the examples behind the frames, and what their n-grams are made of.
+
+    Raises:
+        UserError: a corpus score is asked for without ``systems``, or one that is no sum over answers.
+    """
+    if wrong := [name for name in metrics if name not in PER_EXAMPLE and not (systems and name in SUMMED)]:
+        raise UserError(
+            f"metric '{wrong[0]}' cannot be tested; give systems for {', '.join(SUMMED)}, or use one of "
+            f"{', '.join(PER_EXAMPLE)}"
+        )
+    parts = (
+        {name: _parts_by_id(systems[name], segment, metrics) for name in dict.fromkeys(chain(*pairs))}
+        if systems
+        else {}
+    )
+    rows = []
+    for first, second in pairs:
+        both = frames[first].index.intersection(frames[second].index)
+        for name in metrics:
+            rng = generator(seed, f"permutation {first} {second} {name}")
+            if name in SUMMED:
+                statistic = parts[first][name][1]
+                a, b = (parts[system][name][0].loc[both].to_numpy() for system in (first, second))
+                test = paired_sums(a, b, statistic, rng=rng, resamples=resamples)
+            else:
+                test = paired_permutation(
+                    frames[first].loc[both, name],
+                    frames[second].loc[both, name],
+                    rng=rng,
+                    resamples=resamples,
+                )
+            rows.append({"pair": f"{first} - {second}", "metric": name, **vars(test)})
+    table = pd.DataFrame(rows, columns=["pair", "metric", "difference", "low", "high", "p", "n"])
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def _parts_by_id(
+    examples: Sequence[Example], segment: Unit, names: Sequence[str]
+) -> dict[str, tuple[pd.DataFrame, Statistic]]:
+    parts = corpus_parts(
+        [example.answer for example in examples], [example.references for example in examples], segment, names
+    )
+    return {
+        name: (pd.DataFrame(counts, index=[e.id for e in examples]), statistic)
+        for name, (counts, statistic) in parts.items()
+    }

@@ -1,0 +1,130 @@
+"""A language model as a text encoder: one vector a text, and one vector a token, for embedding cosine and
+BERTScore.
+
+Knows: local folders and hub ids in the hub's layout, pooling, centring. Does not know: what is compared. Why
+not torchmetrics' or bert-score's BERTScore: with a Gemma base the first gives NaN and the second cannot
+tokenise (tried: 1.9.0 and 0.3.13), and both encode every reference anew for every system. On a BERT, which
+has the special tokens they expect, ours equals torchmetrics' to four digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from huggingface_hub.errors import HFValidationError
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from empathy_lib.core.config import local_path
+from empathy_lib.core.errors import UserError
+from empathy_lib.models.base import device
+
+BATCH = 32
+MAX_TOKENS = 512
+KEPT_TEXTS = (
+    4096  # token vectors kept, so that references are encoded once for all systems: about 0.15 MB a text
+)
+
+
+class Encoder:
+    """Last hidden layer of a model, without a gradient.
+
+    Args:
+        model: without a language-model head.
+        tokenizer: its tokenizer.
+        centre: texts whose mean vectors are taken off. A decoder's vectors all point one way, so that any two
+            texts seem alike; an encoder that was trained for similarity needs none.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, centre: Sequence[str] = ()
+    ) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.tokenizer.padding_side = "right"
+        self._kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._centre, self._token_centre = np.float32(0), np.float32(0)
+        if centre:
+            pooled, tokens = zip(*self._encode(list(centre)), strict=True)
+            self._centre, self._token_centre = (
+                np.mean(pooled, axis=0),
+                np.concatenate(tokens).mean(axis=0, dtype=np.float32),
+            )
+            self._kept.clear()
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Mean of a text's token vectors, at unit length; shape (n, d)."""
+        return _unit(np.stack([pooled for pooled, _ in self._encode(texts)]) - self._centre)
+
+    def tokens(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Vectors of a text's tokens, special ones left out, at unit length; one array of shape (tokens, d) a
+        text."""
+        return [_unit(tokens.astype(np.float32) - self._token_centre) for _, tokens in self._encode(texts)]
+
+    def _encode(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        # a batch is alike in length
+        new = sorted({text for text in texts if text not in self._kept}, key=lambda text: (len(text), text))
+        made: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for start in range(0, len(new), BATCH):
+            made.update(
+                zip(new[start : start + BATCH], self._forward(new[start : start + BATCH]), strict=True)
+            )
+        found = [made[text] if text in made else self._kept[text] for text in texts]
+        self._kept |= made
+        while len(self._kept) > KEPT_TEXTS:
+            del self._kept[next(iter(self._kept))]
+        return found
+
+    @torch.inference_mode()
+    def _forward(self, texts: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        filled = [text or "。" for text in texts]
+        batch = self.tokenizer(
+            filled,
+            return_tensors="pt",
+            padding=True,
+            truncation=True,
+            max_length=MAX_TOKENS,
+            return_special_tokens_mask=True,
+        )
+        special = batch.pop("special_tokens_mask").bool()
+        batch.pop("token_type_ids", None)
+        batch = batch.to(self.model.device)
+        hidden = self.model(**batch).last_hidden_state.float()
+        mask = batch["attention_mask"][..., None].float()
+        pooled = ((hidden * mask).sum(1) / mask.sum(1)).cpu().numpy()
+        shown = batch["attention_mask"].bool().cpu() & ~special
+        rows = hidden.half().cpu()
+        return [
+            (pooled[n], rows[n][shown[n]].numpy() if text else rows[n][:0].numpy())
+            for n, text in enumerate(texts)
+        ]
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True).clip(1e-9)
+
+
+def load_encoder(source: str) -> Encoder:
+    """The encoder in a local folder or under a hub id (safetensors, no remote code), in float32 and not
+    centred.
+
+    Raises:
+        UserError: no such folder or id, or no model in it.
+    """
+    local = local_path(source)
+    if local and not (local / "config.json").is_file():
+        raise UserError(
+            f"--encoder {source}: no config.json there; give a folder in the hub's layout or a hub id"
+        )
+    where = str(local or source)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where)
+        model = AutoModel.from_pretrained(where, dtype=torch.float32, use_safetensors=True)
+    except (OSError, HFValidationError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(
+            f"--encoder {source}: cannot be loaded ({reason}); check the id or folder and the network"
+        ) from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return Encoder(model.to(device()).eval(), tokenizer)

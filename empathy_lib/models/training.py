@@ -1,0 +1,254 @@
+"""What SFT, reward model and GRPO share: the optimizer, LoRA, checkpoints, logs.
+
+Knows: how bf16 weights are trained without losing small updates (float32 ones need no such care), how a
+killed trainer resumes. Does not know: any loss.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from empathy_lib.core.config import GenerationConfig, LoraSettings
+from empathy_lib.models.base import generate
+from empathy_lib.models.compiling import compile_parts
+from empathy_lib.models.wheel import copy_licence
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+class MasterAdamW(torch.optim.Optimizer):
+    """Fused AdamW on fp32 master copies of bf16 parameters.
+
+    A bf16 weight has 8 significant bits, so an update of 1e-6 times its size would be rounded away; the
+    master keeps it. ``param_groups`` are the masters' (the learning-rate schedule acts there); gradients are
+    read from, and weights written to, the parameters handed in. ``parameters`` may be groups with a rate of
+    their own, ``{"params": […], "lr": …}``. Adam divides a step by √v + ``eps``: where ``eps`` is far above
+    √v it is SGD with momentum at the rate ``lr / eps``.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[torch.Tensor] | list[dict[str, Any]],
+        lr: float,
+        weight_decay: float = 0.0,
+        eps: float = 1e-8,
+    ):
+        given = list(parameters)
+        groups = given if isinstance(given[0], dict) else [{"params": given}]
+        groups = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+        self.parameters = [p for group in groups for p in group["params"]]
+        self.masters = [p.detach().to(torch.float32, copy=True).requires_grad_() for p in self.parameters]
+        unused = iter(self.masters)
+        groups = [
+            {**group, "params": list(itertools.islice(unused, len(group["params"])))} for group in groups
+        ]
+        self.inner = torch.optim.AdamW(
+            groups, lr=lr, betas=(0.9, 0.99), eps=eps, weight_decay=weight_decay, fused=True
+        )
+        super().__init__(self.masters, {"lr": lr})
+        self.param_groups = self.inner.param_groups
+
+    @torch.no_grad()
+    def step(self, closure: Callable | None = None) -> None:
+        """One update; masters are rounded into the parameters afterwards."""
+        for master, parameter in zip(self.masters, self.parameters, strict=True):
+            master.grad = None if parameter.grad is None else parameter.grad.to(torch.float32)
+        self.inner.step()
+        for master, parameter in zip(self.masters, self.parameters, strict=True):
+            master.grad = None
+            parameter.copy_(master)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the parameters' gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments, steps and masters; what a checkpoint needs to go on exactly."""
+        return {**self.inner.state_dict(), "masters": [m.detach() for m in self.masters]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Counterpart of :meth:`state_dict`."""
+        with torch.no_grad():
+            for master, saved in zip(self.masters, state_dict["masters"], strict=True):
+                master.copy_(saved)
+        self.inner.load_state_dict({k: v for k, v in state_dict.items() if k != "masters"})
+        self.param_groups = self.inner.param_groups
+
+
+def with_lora(model: PreTrainedModel, settings: LoraSettings) -> PreTrainedModel:
+    """Freeze ``model`` and add LoRA adapters (arXiv 2106.09685) to all its linear layers."""
+    config = LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+def save_policy(model: PreTrainedModel, tokenizer, folder: Path) -> None:
+    """Save a policy whole, in the hub's layout; LoRA adapters are merged so that every reader needs one
+    loader only."""
+    merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    merged.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+class JsonlLog(TrainerCallback):
+    """Append each log record of a trainer to a JSONL file, with its step; records after a resumed step are
+    dropped."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Cut what a killed run logged after its last checkpoint."""
+        kept = (
+            [r for r in read_log(self.path) if r["step"] <= state.global_step]
+            if self.path.exists() and state.global_step
+            else []
+        )
+        self.path.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """Write one record."""
+        with self.path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
+
+
+class SampleLog(JsonlLog):
+    """Answer the same prompts at every checkpoint, greedily (which draws nothing from the run's random
+    numbers), into a JSONL file."""
+
+    def __init__(
+        self, path: Path, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], config: GenerationConfig
+    ):
+        super().__init__(path)
+        self.tokenizer, self.prompts, self.config = tokenizer, list(prompts), config
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """What the trainer logs is kept elsewhere."""
+
+    def on_save(self, args, state, control, model=None, **kwargs):
+        """Write one record."""
+        training = model.training
+        completions = generate(model, self.tokenizer, self.prompts, self.config, seed=0, greedy=True)
+        model.train(training)
+        super().on_log(args, state, control, {"completions": completions})
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Records of a :class:`JsonlLog` file; a half-written last line is left out."""
+    records = []
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        if line.endswith("}"):
+            records.append(json.loads(line))
+    return records
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest whole checkpoint below ``folder``, or None; a half-written or truncated one is removed."""
+    while folder.is_dir() and (path := get_last_checkpoint(str(folder))):
+        # the trainer writes that file last
+        if (Path(path) / "trainer_state.json").is_file() and _is_whole(Path(path)):
+            return path
+        shutil.rmtree(path)
+    return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether every file of weights and of optimizer state has the length that its own header or index
+    tells."""
+    try:
+        for path in checkpoint.rglob("*.safetensors"):
+            with safe_open(path, "pt"):
+                pass
+    except SafetensorError:
+        return False
+    return all(zipfile.is_zipfile(path) for path in checkpoint.rglob("*.pt"))
+
+
+class SaveByTime(TrainerCallback):
+    """Ask for a checkpoint where the last one is older than ``minutes``, however few steps that were."""
+
+    def __init__(self, minutes: float = 10):
+        self.seconds, self.saved = 60 * minutes, time.monotonic()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Look at the clock."""
+        if time.monotonic() - self.saved >= self.seconds:
+            control.should_save = True
+
+    def on_save(self, args, state, control, **kwargs):
+        """Any checkpoint counts."""
+        self.saved = time.monotonic()
+
+
+class CompileParts(TrainerCallback):
+    """Compile the trained model and, beside it, ``others`` (or None) where the planned steps make that pay,
+    resumed or not."""
+
+    def __init__(self, *others: torch.nn.Module | None):
+        self.others = others
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        """The trainer has just planned its steps."""
+        for each in (model, *filter(None, self.others)):
+            compile_parts(each, state.max_steps * args.gradient_accumulation_steps)
+
+
+def trainer_arguments(folder: Path, seed: int, tracking: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+    """Arguments that every trainer of this project shares.
+
+    Args:
+        folder: for checkpoints, which go when training ends.
+        tracking: trackers to report to, as the profile's ``tracking``; TensorBoard's events lie beside
+            ``folder`` and stay.
+    """
+    if "tensorboard" in tracking:
+        # the integration takes it from nowhere else
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.parent / "tensorboard")
+    return {
+        "output_dir": str(folder),
+        "run_name": "/".join(folder.resolve().parts[-3:-1]),
+        "seed": seed,
+        "data_seed": seed,
+        "report_to": list(tracking) or "none",
+        "disable_tqdm": True,
+        "save_total_limit": 2,
+        "save_strategy": "steps",
+        "logging_strategy": "steps",
+        "lr_scheduler_type": "cosine",
+        "max_grad_norm": 1.0,
+        "use_cpu": not torch.cuda.is_available() and not torch.backends.mps.is_available(),
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "activation_checkpointing": torch.cuda.is_available(),
+        # no autocast: the weights have the arithmetic's type, see working_dtype and MasterAdamW
+        "bf16": False,
+        **more,
+    }
+
+
+def finish_policy(model, tokenizer: PreTrainedTokenizerBase, start: Path, folder: Path) -> None:
+    """Save ``folder/policy``, trained from ``start``, and mark it whole; the checkpoints, no longer needed,
+    go."""
+    save_policy(model, tokenizer, folder / "policy")
+    copy_licence(start, folder / "policy")
+    (folder / "policy" / "done").touch()
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)

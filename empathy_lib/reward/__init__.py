@@ -1,0 +1,18 @@
+"""Notebook 03, the reward model: which answers are told apart, how the encoder is trained, what GRPO will pay
+for.
+
+Knows: triplets, the encoder and its threshold, ``r_format`` and ``r_answer``. Does not know: who optimises
+against them. Public: ``build_triplets``, ``train_reward``, ``load_reward``, ``RewardModel``,
+``AnswerReward``, ``r_format``.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "paid": ["AnswerReward", "r_format"],
+        "train": ["RewardModel", "load_reward", "train_reward"],
+        "triplets": ["build_triplets"],
+    },
+)

@@ -1,0 +1,254 @@
+"""The reward model: a question/answer encoder trained contrastively, and its threshold.
+
+Knows: training over sentence-transformers, the cosine of a (question, answer) pair, how the threshold is
+chosen. Does not know: how triplets are drawn (``triplets``) or how the policy uses the reward (``grpo``).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Router, Transformer
+from sklearn.metrics import roc_auc_score, roc_curve
+from transformers import PrinterCallback
+
+from empathy_lib.core.config import RewardConfig
+from empathy_lib.core.run import Run, read_json, write_json
+from empathy_lib.models.base import attention_name, device, working_dtype
+from empathy_lib.models.training import (
+    CompileParts,
+    JsonlLog,
+    MasterAdamW,
+    SaveByTime,
+    last_checkpoint,
+    read_log,
+    trainer_arguments,
+)
+from empathy_lib.models.wheel import copy_licence
+
+# One encoder reads both sides; each text is marked with its side, and answers pass a linear layer of their
+# own (see load_encoder).
+PROMPTS = {"query": "求助帖：", "document": "回复："}
+SIDES = {"anchor": "query", "positive": "document", "negative": "document"}
+
+
+def load_encoder(folder: Path | str, max_length: int) -> SentenceTransformer:
+    """A mean-pooled, unit-length encoder of posts and answers, from a decoder's or a trained encoder's
+    folder.
+
+    Posts and answers share the decoder; answers then pass one linear layer, which starts as the identity.
+    Without it a copied post lies where the post lies, so no amount of copies among the negatives teaches the
+    encoder to push them away.
+    """
+    where, dtype = str(device()), working_dtype()
+    model_kwargs = {"dtype": dtype, "attn_implementation": attention_name()}
+    if (Path(folder) / "modules.json").is_file():
+        return SentenceTransformer(str(folder), device=where, model_kwargs=model_kwargs)
+    transformer = Transformer(
+        str(folder),
+        max_seq_length=max_length,
+        model_kwargs=model_kwargs,
+        processor_kwargs={"padding_side": "right"},
+    )
+    size = transformer.get_embedding_dimension()
+    nothing, identity = torch.zeros(size, dtype=dtype), torch.nn.Identity()
+    own = Dense(
+        size,
+        size,
+        activation_function=identity,
+        init_weight=nothing.repeat(size, 1),
+        init_bias=nothing,
+        use_residual=True,
+    )
+    sides = Router.for_query_document(query_modules=[Normalize()], document_modules=[own, Normalize()])
+    return SentenceTransformer(modules=[transformer, Pooling(size, pooling_mode="mean"), sides], device=where)
+
+
+def train_reward(
+    base: Path,
+    triplets: list[dict],
+    validation: list[dict],
+    folder: Path,
+    config: RewardConfig,
+    seed: int,
+    tracking: Sequence[str] = (),
+) -> list[dict]:
+    """Train the encoder with InfoNCE: the positive against its own negative and all other answers of the
+    batch.
+
+    Args:
+        base: folder of a prepared base.
+        triplets: of :func:`empathy_lib.reward.triplets.build_triplets`; ``validation`` likewise.
+        folder: gets ``encoder/`` and ``log.jsonl``; while training also ``checkpoints/``, from which a killed
+            run resumes.
+        tracking: further trackers, as the profile's ``tracking``.
+
+    Returns:
+        The log records.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "log.jsonl"
+    if (folder / "encoder" / "done").is_file():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return read_log(log)
+    encoder = load_encoder(base, config.max_length)
+    arguments = SentenceTransformerTrainingArguments(
+        **trainer_arguments(folder / "checkpoints", seed, tracking, activation_checkpointing=False),
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps,
+        learning_rate=config.learning_rate,
+        warmup_steps=0.05,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        logging_steps=5,
+        logging_first_step=True,
+        prompts={column: PROMPTS[side] for column, side in SIDES.items()},
+        router_mapping=SIDES,
+        eval_strategy="steps",
+        eval_steps=config.checkpoint_steps,
+        save_steps=config.checkpoint_steps,
+    )
+    decoder, _, sides = encoder
+    rates = [
+        {"params": list(decoder.parameters())},
+        {"params": list(sides.parameters()), "lr": config.head_learning_rate},
+    ]
+    trainer = SentenceTransformerTrainer(
+        model=encoder,
+        args=arguments,
+        train_dataset=Dataset.from_list([{k: t[k] for k in SIDES} for t in triplets]),
+        eval_dataset=Dataset.from_list([{k: t[k] for k in SIDES} for t in validation]),
+        loss=MultipleNegativesRankingLoss(encoder, scale=1 / config.temperature),
+        optimizers=(MasterAdamW(rates, lr=config.learning_rate), None),
+        callbacks=[JsonlLog(log), SaveByTime(), CompileParts()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+    if trainer.state.global_step % config.checkpoint_steps:  # else the last step was evaluated already
+        trainer.evaluate()
+    encoder.to(torch.bfloat16).save(str(folder / "encoder"), create_model_card=False)
+    copy_licence(base, folder / "encoder")
+    (folder / "encoder" / "done").touch()
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return read_log(log)
+
+
+@dataclass
+class RewardModel:
+    """A trained encoder with the threshold chosen on validation."""
+
+    encoder: SentenceTransformer
+    threshold: float
+    # posts are scored against many answers
+    known: dict[tuple[str, str], np.ndarray] = field(default_factory=dict, repr=False)
+
+    def score(self, questions: list[str], answers: list[str], batch_size: int = 32) -> np.ndarray:
+        """Cosine of each question and answer, shape ``(n,)``, in [-1, 1]; an empty answer scores -1."""
+        if not questions:
+            return np.zeros(0)
+        posts = self.encode(questions, "query", batch_size)
+        replies = self.encode([a or "。" for a in answers], "document", batch_size)
+        cosines = np.einsum("nd,nd->n", posts, replies)
+        return np.where([bool(a.strip()) for a in answers], np.clip(cosines, -1, 1), -1.0)
+
+    def encode(self, texts: list[str], side: str, batch_size: int = 32) -> np.ndarray:
+        """Unit vectors of texts read as posts (``query``) or answers (``document``), shape ``(n, hidden
+        size)``; each text once."""
+        new = [text for text in dict.fromkeys(texts) if (side, text) not in self.known]
+        if new:
+            how = {
+                "prompt": PROMPTS[side],
+                "task": side,
+                "batch_size": batch_size,
+                "convert_to_tensor": True,
+                "show_progress_bar": False,
+            }
+            unit = (
+                torch.nn.functional.normalize(self.encoder.encode(new, **how).float(), dim=-1).cpu().numpy()
+            )
+            self.known.update(zip(((side, text) for text in new), unit, strict=True))
+        return np.stack([self.known[side, text] for text in texts])
+
+
+def score_pairs(reward: RewardModel, pairs: list[dict]) -> pd.DataFrame:
+    """Score evaluation pairs: columns ``id``, ``kind``, ``positive`` and ``negative`` (cosines)."""
+    questions = [p["anchor"] for p in pairs]
+    unique = list(dict.fromkeys((p["anchor"], p["positive"]) for p in pairs))
+    positive = dict(zip(unique, reward.score([q for q, _ in unique], [a for _, a in unique]), strict=True))
+    return pd.DataFrame(
+        {
+            "id": [p["id"] for p in pairs],
+            "kind": [p["kind"] for p in pairs],
+            "positive": [positive[(p["anchor"], p["positive"])] for p in pairs],
+            "negative": reward.score(questions, [p["negative"] for p in pairs]),
+        }
+    )
+
+
+def choose_threshold(scores: pd.DataFrame, rule: str, quantile: float) -> float:
+    """Choose the cosine from which an answer counts as good, on validation scores of :func:`score_pairs`.
+
+    ``quantile``: the given quantile of the positives' cosines, so that the bar stands where human answers
+    are. ``youden``: the cosine that maximises true-positive rate minus false-positive rate. The paper's rule
+    is not known.
+    """
+    if rule == "quantile":
+        return float(scores["positive"].quantile(quantile))
+    labels, cosines = labelled(scores)
+    false_rate, true_rate, cuts = roc_curve(labels, cosines)
+    return float(cuts[np.argmax(true_rate - false_rate)])
+
+
+def labelled(scores: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """``(labels, cosines)`` of positives (1) and negatives (0), as scikit-learn's curves take them."""
+    labels = np.repeat([1, 0], len(scores))
+    return labels, np.concatenate([scores["positive"], scores["negative"]])
+
+
+def accuracy_by_question(scores: pd.DataFrame, kind: str) -> pd.Series:
+    """Pairwise accuracy of each question, for intervals over questions: two references of one post are not
+    independent."""
+    part = scores[scores["kind"] == kind]
+    return (part["positive"] > part["negative"]).groupby(part["id"]).mean()
+
+
+def ranking_summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """Per kind of negative: share of pairs in which the positive scores higher, and the ROC's area."""
+    rows = {}
+    for kind, part in scores.groupby("kind", sort=False):
+        rows[kind] = {
+            "pairwise_accuracy": (part["positive"] > part["negative"]).mean(),
+            "auc": roc_auc_score(*labelled(part)),
+            "n": len(part),
+        }
+    rows["all"] = {
+        "pairwise_accuracy": (scores["positive"] > scores["negative"]).mean(),
+        "auc": roc_auc_score(*labelled(scores)),
+        "n": len(scores),
+    }
+    return pd.DataFrame(rows).T
+
+
+def save_threshold(folder: Path, threshold: float, rule: str) -> None:
+    """Keep the threshold beside the encoder."""
+    write_json(folder / "threshold.json", {"threshold": threshold, "rule": rule})
+
+
+def load_reward(run: Run, stage: str = "03_reward") -> RewardModel:
+    """The reward model that notebook 03 left in ``run``, or its independent judge (``03_judge``)."""
+    folder = run.stage(stage)
+    encoder = load_encoder(folder / "encoder", run.profile.reward.max_length)
+    return RewardModel(encoder, read_json(folder / "threshold.json")["threshold"])

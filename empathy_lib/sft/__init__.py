@@ -1,0 +1,11 @@
+"""Notebook 02, supervised fine-tuning on the Chain of Empathy.
+
+Knows: how items become (prompt, completion) pairs, how TRL's SFTTrainer is configured. Does not know:
+rewards, metrics. Public: ``sft_pairs``, ``fits``, ``train_sft``.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"train": ["fits", "sft_pairs", "train_sft"]}
+)

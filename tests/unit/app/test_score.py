@@ -1,0 +1,186 @@
+"""The two commands for other people's outputs and ratings: right figures, clear errors."""
+
+import json
+import sys
+
+import pandas as pd
+import pytest
+
+from empathy_lib.app import cli
+from empathy_lib.app.score import read_lines, score_lines
+from empathy_lib.core import coe
+from empathy_lib.core.errors import UserError
+from empathy_lib.core.paper import DIMENSIONS
+from empathy_lib.human_eval.ratings import COLUMNS
+from empathy_lib.human_eval.summary import summarise
+from empathy_lib.metrics.registry import METRICS, Settings
+
+POST, REPLY = "我最近总是失眠，怎么办？", "先照顾好自己，睡前放下手机。"
+CHAIN = coe.ChainOfEmpathy(L1="焦虑", L2="怕考砸", L3="想要建议", L4="先共情再建议")
+GOOD = {
+    "id": "1",
+    "completion": coe.render(CHAIN, REPLY),
+    "references": [REPLY, "别着急，慢慢来。"],
+    "question": POST,
+}
+
+
+def written(tmp_path, *records):
+    path = tmp_path / "完成 completions.jsonl"
+    path.write_text(
+        "\n".join(
+            record if isinstance(record, str) else json.dumps(record, ensure_ascii=False)
+            for record in records
+        )
+    )
+    return path
+
+
+@pytest.mark.parametrize("segment", ["word", "char"])
+def test_a_reference_word_for_word_scores_full_marks(tmp_path, segment):
+    scores, note = score_lines(read_lines(written(tmp_path, GOOD)), Settings(segment=segment, bootstrap=10))
+    assert set(scores) == set(METRICS)
+    assert scores["rouge_l"]["value"] == scores["rouge_2"]["value"] == scores["well_formed"]["value"] == 1.0
+    assert scores["bleu_4"]["value"] == pytest.approx(100) and scores["copy_rate"]["value"] == 0.0
+    assert scores["embedding"]["value"] is None and scores["L1"]["value"] is None
+    assert (
+        scores["rouge_l"]["n"] == 1
+        and scores["rouge_l"]["direction"] == "higher"
+        and scores["bleu_4"]["library"] == "sacrebleu"
+    )
+    assert "2 to 2 references" in note
+
+
+def test_every_figure_says_what_it_is_and_both_segmentations_are_given(tmp_path):
+    scores, _ = score_lines(
+        read_lines(written(tmp_path, GOOD, {**GOOD, "id": "2", "completion": "慢慢来，先睡一觉。"})),
+        Settings(bootstrap=10),
+    )
+    for name, entry in scores.items():
+        assert {
+            "value",
+            "interval",
+            "n",
+            "unit",
+            "direction",
+            "range",
+            "aggregation",
+            "library",
+            "version",
+        } <= set(entry), name
+        assert ("by_segment" in entry) == METRICS[name].segmented
+    rouge = scores["rouge_1"]
+    assert (
+        rouge["segment"] == "word"
+        and rouge["by_segment"]["word"] == rouge["value"] != rouge["by_segment"]["char"]
+    )
+    json.dumps(scores, allow_nan=False)
+
+
+def test_an_encoder_gives_bert_score_and_is_off_by_default(tmp_path, hub_folder, monkeypatch, capsys):
+    out = tmp_path / "scores.json"
+    for more, known in (([], False), (["--encoder", str(hub_folder)], True)):
+        monkeypatch.setattr(
+            sys,
+            "argv",
+            [
+                "empathy_lib",
+                "score",
+                str(written(tmp_path, GOOD)),
+                "--out",
+                str(out),
+                "--bootstrap",
+                "10",
+                *more,
+            ],
+        )
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        scores = json.loads(out.read_text(encoding="utf-8"))
+        assert not caught.value.code and ("bert_score " in capsys.readouterr().out) == known
+        assert (
+            (scores["bert_score"]["value"] is not None) == (scores["embedding"]["value"] is not None) == known
+        )
+    assert scores["bert_score"]["value"] == pytest.approx(1, abs=1e-3) and scores["embedding"][
+        "value"
+    ] == pytest.approx(1, abs=1e-3)
+
+
+def test_without_a_post_nothing_is_said_of_copying_and_without_references_nothing_of_overlap(tmp_path):
+    scores, _ = score_lines(
+        read_lines(written(tmp_path, {"id": "1", "completion": REPLY})), Settings(bootstrap=10)
+    )
+    assert all(scores[name]["value"] is None for name in ("copy_rate", "rouge_l", "bleu_4", "well_formed"))
+    assert scores["length"]["value"] == len(REPLY)
+
+
+def test_gold_labels_are_marked_and_a_system_that_is_not_asked_for_a_chain_is_not(tmp_path):
+    gold = {
+        "emotion": "焦虑",
+        "situation": "考试前失眠",
+        "cause": "怕考砸",
+        "belief": "考砸就完了",
+        "bias": "灾难化",
+        "intent": "advice",
+    }
+    marked, _ = score_lines(read_lines(written(tmp_path, {**GOOD, "coe": gold})), Settings(bootstrap=10))
+    assert marked["L1"]["value"] == 1.0 and marked["L2"]["n"] == 1
+    few = {name: gold[name] for name in ("emotion", "cause", "intent")}
+    assert (
+        score_lines(read_lines(written(tmp_path, {**GOOD, "coe": few})), Settings(bootstrap=10))[0]["L2"]
+        == marked["L2"]
+    )
+    plain, _ = score_lines(
+        read_lines(written(tmp_path, {**GOOD, "completion": REPLY, "coe": False})), Settings(bootstrap=10)
+    )
+    assert plain["well_formed"]["value"] is None
+    asked, _ = score_lines(
+        read_lines(written(tmp_path, {**GOOD, "completion": REPLY, "coe": True})), Settings(bootstrap=10)
+    )
+    assert asked["well_formed"]["value"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([], "is empty"),
+        ([GOOD, "{"], "line 2: not valid JSON"),
+        ([GOOD, {**GOOD, "id": 2}], "line 2: field 'id'"),
+        ([GOOD, GOOD], "line 2: field 'id': '1' is that of line 1"),
+        ([{"id": "1"}], "line 1: field 'completion'"),
+        ([{**GOOD, "references": "x"}], "field 'references'"),
+    ],
+)
+def test_a_bad_file_is_named_with_line_and_field(tmp_path, records, message):
+    with pytest.raises(UserError, match=message):
+        read_lines(written(tmp_path, *records))
+    with pytest.raises(UserError, match="no such file"):
+        read_lines(tmp_path / "none")
+
+
+def test_ranking_of_a_study_by_hand():
+    """Two raters, two items: A always first, B and C share the rest."""
+    ranks = {
+        ("r1", "i1"): (1, 2, 3),
+        ("r1", "i2"): (1, 3, 2),
+        ("r2", "i1"): (1, 2, 2),
+        ("r2", "i2"): (1, 2, 2),
+    }
+    rows = [
+        (rater, item, dimension, system, float(place))
+        for (rater, item), places in ranks.items()
+        for dimension in DIMENSIONS
+        for system, place in zip("ABC", places, strict=True)
+    ]
+    found = summarise(pd.DataFrame(rows, columns=list(COLUMNS)))
+    assert list(found) == ["all", *DIMENSIONS] and list(found["all"]) == ["A", "B", "C"]
+    for figures in found.values():
+        assert figures["A"]["win_at_1"] == 1.0 and figures["A"]["mean_rank"] == 1.0
+        assert figures["B"]["win_at_2"] == 0.5 and figures["B"]["mean_rank"] == 2.5
+        assert (
+            figures["A"]["strength"] > 0 > figures["B"]["strength"] == pytest.approx(figures["C"]["strength"])
+        )
+        # it never failed to win: nothing varies to judge by
+        assert figures["A"]["interval"]["win_at_1"] is None
+    assert found["Fluency"]["A"]["n"] == 4 and found["all"]["A"]["n"] == 16
+    assert json.loads(json.dumps(found)) == found

@@ -1,0 +1,187 @@
+import re
+import time
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from empathy_lib.core import coe
+from empathy_lib.core.coe import (
+    LAYERS,
+    TAGS,
+    ChainOfEmpathy,
+    Fault,
+    answer_of,
+    is_well_formed,
+    parse,
+    render,
+    to_html,
+    validate,
+)
+
+GOOD = "<empathy_think><L1>a</L1><L2>b</L2><L3>c</L3><L4>d</L4></empathy_think><answer>e</answer>"
+TAG_TEXTS = [f"<{slash}{name}>" for name in TAGS for slash in ("", "/")]
+# words, white space of all kinds, broken tags, html: whatever a model may write between the grammar's tags
+PIECES = st.sampled_from(
+    [
+        "我很累",
+        "a",
+        " ",
+        "\n",
+        "\u3000",
+        "\x1c",
+        "",
+        "<",
+        ">",
+        "</",
+        "<L5>",
+        "<l1>",
+        "<L1 >",
+        "&amp;",
+        "<b>",
+        "'\"",
+    ]
+)
+PROSE = st.lists(PIECES, max_size=6).map("".join) | st.text(max_size=20)
+WORDS = PROSE.filter(lambda text: text.strip() and not re.search("|".join(TAG_TEXTS), text))
+NOISE = st.lists(PIECES | st.sampled_from(TAG_TEXTS), max_size=30).map("".join) | st.text(max_size=60)
+
+
+@st.composite
+def nearly_good(draw):
+    """A well-formed completion with a few tags or words deleted, doubled, swapped or put in."""
+    parts = re.findall(r"<[^>]+>|[^<]+", GOOD)
+    for _ in range(draw(st.integers(0, 3))):
+        here = draw(st.integers(0, len(parts) - 1))
+        match draw(st.integers(0, 3)):
+            case 0:
+                parts[here] = ""
+            case 1:
+                parts.insert(here, draw(st.sampled_from(parts)))
+            case 2:
+                parts[here - 1], parts[here] = parts[here], parts[here - 1]
+            case 3:
+                parts.insert(here, draw(PIECES))
+    return "".join(parts)
+
+
+@given(*[WORDS] * 5)
+def test_parse_gives_back_what_render_wrote(one, two, three, four, answer):
+    chain = ChainOfEmpathy(L1=one, L2=two, L3=three, L4=four)
+    found = parse(render(chain, answer))
+    assert found is not None
+    assert found.coe == chain and found.answer == answer.strip()
+    assert render(found.coe, found.answer) == render(chain, answer)
+
+
+@given(NOISE | nearly_good())
+@example(GOOD)
+@example("")
+@example("<answer>" * 3)
+def test_no_text_crashes_and_no_faults_means_well_formed(text):
+    found = parse(text)
+    assert (validate(text) == []) == (found is not None) == is_well_formed(text)
+    assert isinstance(answer_of(text), str)
+    shown = to_html(text, label=text)
+    assert not re.search("|".join(TAG_TEXTS), shown), "the model's tags are escaped"
+    if found is not None:
+        assert parse(render(found.coe, found.answer)) == found
+
+
+@given(NOISE)
+def test_white_space_between_tags_is_free(space):
+    blank = "".join(char for char in space if char.isspace())
+    spaced = re.sub(r"(</[^>]+>|<empathy_think>)", lambda match: blank + match.group(0) + blank, GOOD)
+    assert parse(spaced) == parse(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        (GOOD, []),
+        (GOOD.replace("</L2>", ""), [Fault("missing", "</L2>")]),
+        (GOOD.replace("<L3>c</L3>", ""), [Fault("missing", "<L3>"), Fault("missing", "</L3>")]),
+        # cut off by the length limit: its words are no stray text
+        (GOOD.removesuffix("</answer>"), [Fault("missing", "</answer>")]),
+        (GOOD.replace("<L4>d</L4></empathy_think><answer>e</answer>", "<L4>d"), "missing"),
+        (GOOD.replace("<L2>", "<L2><L2>"), [Fault("doubled", "<L2>")]),
+        (GOOD.replace("<L1>a</L1>", "<L1>a</L1>" * 2), [Fault("doubled", "<L1>"), Fault("doubled", "</L1>")]),
+        (GOOD.replace("<L3>c</L3>", "<L3> \n</L3>"), [Fault("empty", "<L3>")]),
+        (GOOD.replace("e</answer>", "</answer>"), [Fault("empty", "<answer>")]),
+        (GOOD.replace("<L1>a</L1><L2>b</L2>", "<L2>b</L2><L1>a</L1>"), "out of order"),
+        ("<answer>e</answer>" + GOOD.removesuffix("<answer>e</answer>"), "out of order"),
+        (GOOD.replace("<L2>b</L2>", "").replace("<L1>a</L1>", "<L1>a<L2>b</L2></L1>"), "out of order"),
+        ("好的。" + GOOD, [Fault("stray text", "text")]),
+        (GOOD + "希望对你有帮助", [Fault("stray text", "text")]),
+        (GOOD.replace("</L1><L2>", "</L1>and<L2>"), [Fault("stray text", "text")]),
+        (GOOD.replace("<empathy_think>", "<empathy_think>think:"), [Fault("stray text", "text")]),
+    ],
+)
+def test_each_fault_is_named(text, faults):
+    found = validate(text)
+    if isinstance(faults, str):
+        assert {fault.kind for fault in found} == {faults}
+    else:
+        assert found == faults
+
+
+def test_plain_text_misses_every_tag_and_is_stray():
+    assert [str(fault) for fault in validate("抱抱你")] == [
+        f"missing: {tag}" for tag in re.findall("<[^>]+>", GOOD)
+    ] + ["stray text: text"]
+
+
+def test_a_chain_that_repeats_itself_is_refused_at_once():
+    looping = "<empathy_think>" + "<L1>a</L1><L2>b</L2><L3>c</L3><L4>d</L4>" * 2000
+    started = time.perf_counter()
+    assert parse(looping) is None and validate(looping) and answer_of(looping)
+    assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (GOOD, "e"),
+        (GOOD.replace("<L2>b</L2>", "").replace("e</", " e </"), "e"),
+        ("<L1>a</L1><answer>first</answer><answer>second", "second"),
+        ("  只有文字 ", "只有文字"),
+        ("<empathy_think><L1>a</L1>", "a"),
+        ("", ""),
+    ],
+)
+def test_answer_of(text, answer):
+    assert answer_of(text) == answer
+
+
+def test_html_escapes_what_the_model_wrote_in_both_shapes():
+    attack = "<script>alert('1')</script>"
+    for text in (
+        GOOD.replace("<L1>a", f"<L1>{attack}").replace("e</answer>", f"{attack}</answer>"),
+        attack + GOOD,
+    ):
+        shown = to_html(text, label=attack)
+        assert (
+            "<script" not in shown and shown.count("&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;") >= 2
+        )
+    assert "not well-formed (stray text: text)" in to_html(attack + GOOD)
+    assert all(title in to_html(GOOD) for title in map(coe.html.escape, coe.LAYER_TITLES.values()))
+
+
+@pytest.mark.parametrize("bad", ["", "  \n", "a<L2>b", "</answer>"])
+def test_a_chain_or_answer_with_empty_text_or_tags_is_refused(bad):
+    with pytest.raises(ValidationError, match=r"every part|remove it"):
+        ChainOfEmpathy(**dict.fromkeys(LAYERS, "x") | {"L3": bad})
+    with pytest.raises(ValueError, match=r"every part|remove it"):
+        render(ChainOfEmpathy(**dict.fromkeys(LAYERS, "x")), bad)
+
+
+def test_the_stepper_escapes_everything_and_shows_the_last_step_first():
+    evil = "<script>alert(1)</script>"
+    page = coe.stepper(
+        evil, {f"step {evil}": evil, "last": GOOD.replace("e</answer>", f"{evil}</answer>")}, "post' 1"
+    )
+    assert "<script" not in page and page.count("type='radio'") == 2
+    assert page.count(" checked>") == 1 and page.index("id='step-post--1-0'>") < page.index(
+        "id='step-post--1-1' checked>"
+    )

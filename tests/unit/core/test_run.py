@@ -1,0 +1,331 @@
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from empathy_lib.core import run as artefacts
+from empathy_lib.core.errors import UserError
+from empathy_lib.core.run import (
+    MANIFEST,
+    RATINGS,
+    Run,
+    digest,
+    file_digest,
+    generator,
+    peak_gib,
+    read_json,
+    write_json,
+)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run.open("smoke", str(tmp_path))
+
+
+def build(run, name="01_dataset", config=None, inputs=None, content="x"):
+    """Build a one-file stage; return whether it was reused."""
+    with run.build(name, config or {"size": 1}, inputs) as stage:
+        if not stage.reused:
+            (stage.path / "data.txt").write_text(content)
+    return stage.reused
+
+
+def data(run, name="01_dataset"):
+    return (run.stage(name) / "data.txt").read_text()
+
+
+def test_a_stage_is_whole_only_after_its_build(run):
+    with run.build("01_dataset", {"size": 1}) as stage:
+        (stage.path / "data.txt").write_text("x")
+        with pytest.raises(UserError, match="stage 01 is not finished"):
+            run.stage("01_dataset")
+    assert stage.path == run.stage("01_dataset") and data(run) == "x"
+    assert not (run.path / "01_dataset.building").exists()
+
+
+def test_the_manifest_tells_how_it_was_made(run):
+    build(run)
+    manifest = read_json(run.stage("01_dataset") / MANIFEST)
+    assert (
+        manifest["stage"] == "01_dataset"
+        and manifest["config"] == {"size": 1}
+        and manifest["seed"] == run.profile.seed
+    )
+    assert manifest["inputs"] == []
+    assert manifest["versions"]["numpy"] == np.__version__
+    assert 0 <= manifest["wall_minutes"] < 1 and 0 < manifest["peak_gib"] < 100
+    assert manifest["request"] == run.request("01_dataset", {"size": 1}, [])
+
+
+def test_ratings_of_people_are_never_deleted_by_a_new_build(run):
+    build(run, content="old")
+    kept = run.stage("01_dataset") / RATINGS
+    kept.write_text("hours of work")
+    assert build(run) is True
+    with pytest.raises(UserError, match="move the folder out of the run first"):
+        build(run, config={"size": 2}, content="new")
+    assert kept.read_text() == "hours of work" and data(run) == "old"
+    kept.parent.rename(run.path / "moved")
+    # the build that was refused its place
+    assert build(run, config={"size": 2}) is True and data(run) == "new"
+
+
+def test_an_identical_request_is_reused(run):
+    assert build(run, content="first") is False
+    with run.build("01_dataset", {"size": 1}) as stage:
+        assert stage.reused and stage.path == run.stage("01_dataset")
+    assert build(run, content="second") is True and data(run) == "first"
+
+
+def test_another_config_seed_version_or_input_rebuilds(run, monkeypatch):
+    build(run)
+    assert build(run, config={"size": 2}, content="y") is False and data(run) == "y"
+    run.profile.seed += 1
+    assert build(run, config={"size": 2}) is False
+    monkeypatch.setattr(artefacts, "__version__", "999")
+    assert build(run, config={"size": 2}) is False
+
+    assert build(run, "02_sft", inputs=["01_dataset"]) is False
+    assert build(run, "02_sft", inputs=["01_dataset"]) is True
+    build(run, config={"size": 3})
+    assert build(run, "02_sft", inputs=["01_dataset"]) is False, "its input was made by another request"
+
+
+def test_a_change_two_stages_up_rebuilds(run):
+    def chain(size):
+        return [
+            build(run, config={"size": size}),
+            build(run, "02_sft", inputs=["01_dataset"]),
+            build(run, "04_grpo", inputs=["02_sft"]),
+        ]
+
+    assert chain(1) == [False] * 3
+    assert chain(1) == [True] * 3
+    assert chain(2) == [False] * 3
+
+
+def test_a_rebuild_leaves_nothing_of_the_old_one(run):
+    with run.build("01_dataset", {"size": 1}) as stage:
+        (stage.path / "old.txt").write_text("old")
+    build(run, config={"size": 2})
+    assert sorted(path.name for path in run.stage("01_dataset").iterdir()) == ["data.txt", MANIFEST]
+
+
+def test_a_missing_input_is_named_with_the_remedy(run):
+    with pytest.raises(
+        UserError,
+        match="run notebook 01 first, or: python -m empathy_lib reproduce --profile smoke --from 01 --to 01",
+    ):
+        build(run, "02_sft", inputs=["01_dataset"])
+    assert not (run.path / "02_sft").exists()
+
+
+def test_a_failed_build_keeps_the_last_whole_one_and_its_checkpoints(run):
+    build(run, content="whole")
+    with pytest.raises(RuntimeError), run.build("01_dataset", {"size": 2}) as stage:
+        (stage.path / "checkpoint").write_text("half")
+        raise RuntimeError
+    assert data(run) == "whole", "the old folder stands until the new one is whole"
+    with pytest.raises(RuntimeError), run.build("01_dataset", {"size": 2}) as stage:
+        assert not stage.reused and (stage.path / "checkpoint").read_text() == "half", (
+            "the same request resumes"
+        )
+        raise RuntimeError
+    with run.build("01_dataset", {"size": 3}) as stage:
+        assert not (stage.path / "checkpoint").exists(), "another request starts afresh"
+
+
+KILLED = """
+import os, signal, shutil, sys
+from empathy_lib.core import run as artefacts
+from empathy_lib.core.run import Run
+run = Run.open("smoke", sys.argv[1])
+if sys.argv[2] == "while replacing":
+    def half_removed(folder):
+        (folder / "data.txt").unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    artefacts.shutil.rmtree = half_removed
+if sys.argv[2] == "before the rename":
+    artefacts.os.replace = lambda source, target: (
+        os.kill(os.getpid(), signal.SIGKILL) if str(target).endswith("01_dataset") else \
+os.rename(source, target)
+    )
+with run.build("01_dataset", {"size": 2}) as stage:
+    (stage.path / "data.txt").write_text("half")
+    if sys.argv[2] == "while building":
+        os.kill(os.getpid(), signal.SIGKILL)
+    (stage.path / "data.txt").write_text("new")
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "before"),
+    [
+        ("while building", False),
+        ("while building", True),
+        ("while replacing", True),
+        ("before the rename", False),
+        ("before the rename", True),
+    ],
+)
+def test_a_killed_build_is_never_taken_for_whole(run, when, before):
+    if before:
+        build(run, content="old")
+    killed = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(run.path), when],
+        cwd=artefacts.ROOT,
+        capture_output=True,
+    )
+    assert killed.returncode == -9, killed.stderr.decode()
+    try:
+        assert data(run) == "old" and before and when == "while building"
+    except UserError as error:
+        assert "not finished" in str(error)
+    # killed after its manifest, a stage was finished: it is put in place, not made again
+    finished = when != "while building"
+    assert build(run, config={"size": 2}, content="made again") is finished
+    assert data(run) == ("new" if finished else "made again")
+    assert not list((run.path / "01_dataset").glob("request.*"))
+    assert build(run, config={"size": 1}, content="again") is False and data(run) == "again"
+
+
+def test_json_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": "你"})
+    assert read_json(path) == {"a": "你"} and "你" in path.read_text(encoding="utf-8")
+
+    def refuse(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        write_json(path, {"a": 2})
+    assert read_json(path) == {"a": "你"}
+
+
+@settings(max_examples=40)
+@given(JSON)
+def test_json_round_trip(tmp_path_factory, value):
+    path = tmp_path_factory.mktemp("json") / "a.json"
+    write_json(path, value)
+    assert read_json(path) == value
+    assert [file.name for file in path.parent.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b'{"a":\n1,}', "line 2: not valid JSON"), (b"", "line 1: not valid"), (b"\xff", "not UTF-8")],
+)
+def test_broken_json_is_named(tmp_path, content, says):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_json(path)
+    assert str(path) in str(error.value) and says in str(error.value)
+
+
+def test_missing_json_is_named(tmp_path):
+    with pytest.raises(UserError, match="no such file; run the notebook"):
+        read_json(tmp_path / "none.json")
+
+
+def test_headlines_merge_by_notebook(run):
+    run.headline(
+        "05_automatic_metrics",
+        {"b": {"value": 1.0, "interval": [0, 2], "n": 9, "unit": "share"}, "a": {"value": 2}},
+    )
+    run.headline("06_human_eval", {"c": {"value": 3}})
+    known = read_json(run.path / "headline.json")
+    assert list(known) == ["a", "b", "c"]
+    assert known["b"] == {
+        "value": 1.0,
+        "interval": [0, 2],
+        "n": 9,
+        "unit": "share",
+        "notebook": "05_automatic_metrics",
+    }
+    assert known["a"] == {
+        "value": 2,
+        "interval": None,
+        "n": None,
+        "unit": "",
+        "notebook": "05_automatic_metrics",
+    }
+    run.headline("05_automatic_metrics", {"b": {"value": 5}})
+    known = read_json(run.path / "headline.json")
+    assert set(known) == {"b", "c"}, "what a notebook no longer says is gone; the others' figures stay"
+    assert known["b"]["value"] == 5 and known["b"]["n"] is None
+
+
+def test_digests(tmp_path):
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 2, "b": 1})
+    assert len(digest("你")) == 16
+    folder = tmp_path / "folder"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "x").write_text("1")
+    first = file_digest(folder)
+    assert first == file_digest(folder)
+    (folder / "sub" / "x").rename(folder / "sub" / "y")
+    renamed = file_digest(folder)
+    (folder / "sub" / "y").write_text("2")
+    assert len({first, renamed, file_digest(folder), file_digest(folder / "sub" / "y")}) == 4
+    with pytest.raises(UserError, match="no such file"):
+        file_digest(tmp_path / "none")
+
+
+@given(st.integers(0, 2**32), st.text(max_size=10), st.text(max_size=10))
+def test_generators_depend_on_seed_and_purpose_alone(seed, one, other):
+    draw = lambda *key: generator(*key).integers(2**62, size=2).tolist()  # noqa: E731
+    assert draw(seed, one) == draw(seed, one)
+    assert (draw(seed, one) == draw(seed, other)) == (one == other)
+    assert draw(seed, one) != draw(seed + 1, one)
+
+
+def test_run_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("EMPATHY_RUNS", str(tmp_path / "elsewhere"))
+    assert Run.open("smoke").path == tmp_path / "elsewhere" / "smoke"
+    opened = Run.open("smoke", str(tmp_path / "mine"), {"seed": 5})
+    assert opened.path == tmp_path / "mine" and opened.path.is_dir() and opened.profile.seed == 5
+    assert opened.rng("x").random() == generator(5, "x").random()
+    with pytest.raises(UserError, match="unknown profile"):
+        Run.open("huge")
+
+
+@pytest.mark.parametrize(("platform", "peak"), [("linux", 2**20), ("darwin", 2**30)])  # KiB, and bytes
+def test_peak_memory_is_in_gib_on_each_platform_and_adds_the_gpu(monkeypatch, platform, peak):
+    monkeypatch.setattr(artefacts.resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=peak))
+    monkeypatch.setattr(artefacts.sys, "platform", platform)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert peak_gib() == 1
+    for there, total in [(False, 1), (True, 3)]:
+        cuda = SimpleNamespace(is_available=lambda there=there: there, max_memory_allocated=lambda: 2 * 2**30)
+        monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+        assert peak_gib() == total
+
+
+def test_git_commit(monkeypatch, tmp_path):
+    assert artefacts.git_commit() == "unknown" or len(artefacts.git_commit().rstrip("+")) == 40
+    monkeypatch.setattr(artefacts, "ROOT", tmp_path)
+    assert artefacts.git_commit() == "unknown"
+
+
+def test_manifest_is_plain_json(run):
+    build(run)
+    json.loads(
+        (run.stage("01_dataset") / MANIFEST).read_text(),
+        parse_constant=lambda token: pytest.fail(f"{token} is no JSON"),
+    )

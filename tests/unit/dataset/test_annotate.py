@@ -1,0 +1,151 @@
+"""The rules quote and never invent; gold is taken as it is; each layer reads what it should from a plain
+post."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from empathy_lib.core.coe import LAYERS, ChainOfEmpathy, is_well_formed, render
+from empathy_lib.core.config import DatasetConfig
+from empathy_lib.core.errors import UserError
+from empathy_lib.core.schema import Answer, Gold, Item
+from empathy_lib.dataset.annotate import (
+    MAX_QUOTE,
+    RulesAnnotator,
+    annotate,
+    default_rules,
+    resolve_annotator,
+    rules_accuracy,
+    speaks_of_self_harm,
+)
+from empathy_lib.dataset.sources import read_source
+
+RULES = RulesAnnotator(
+    emotions={"焦虑": ["焦虑", "紧张"], "委屈": ["委屈", "憋屈"], "孤独": ["孤独"]},
+    biases={
+        "overgeneralization": "以偏概全",
+        "catastrophizing": "灾难化",
+        "mind_reading": "读心术",
+        "personalization": "个人化",
+        "should_statements": "应该思维",
+        "labeling": "贴标签",
+    },
+    intents={"advice": "希望得到建议", "understood": "希望被人理解", "validated": "希望得到肯定"},
+)
+CHAIN = ChainOfEmpathy(L1="情绪", L2="原因", L3="意图", L4="策略")
+# a folder of real SMILE dialogues, if there is one
+SMILE = Path(os.environ.get("EMPATHY_SMILE", "no-such-folder"))
+
+
+def quotes(chain: ChainOfEmpathy) -> list[str]:
+    return [quote for layer in LAYERS for quote in re.findall("「(.*?)」", getattr(chain, layer), re.DOTALL)]
+
+
+@given(st.text(min_size=1).filter(str.strip))
+@example("？？？")
+@example("<L1>我<answer>很「焦虑」</answer></L1>")
+@example("<>")
+@example("因为" + "很" * 300 + "焦虑，怎么办")
+@example("焦虑" * 100)
+def test_any_post_gives_a_grounded_well_formed_chain(post):
+    chain = RULES.chain(post)
+    assert is_well_formed(render(chain, "好"))
+    for quote in quotes(chain):
+        assert quote in post
+        assert 0 < len(quote) <= MAX_QUOTE
+
+
+def test_the_four_layers_of_a_plain_post():
+    chain = RULES.chain("我最近很紧张，因为领导总让我加班。晚上睡不着，我完了，我该怎么办？")
+    assert chain.L1 == "来访者感到焦虑，原话是「我最近很紧张」。"
+    assert "「因为领导总让我加班」" in chain.L2
+    assert "「我完了」里可能有“灾难化”" in chain.L2
+    assert chain.L3 == "从「我该怎么办？」看，来访者希望得到建议。"
+    assert "焦虑" in chain.L4 and "步骤" in chain.L4
+
+
+@pytest.mark.parametrize(
+    ("post", "emotion", "intent"),
+    [
+        ("我不紧张，只是很委屈，没有人理解我。", "委屈", "understood"),
+        ("孤独，紧张，还是紧张。是我太矫情了吗？", "焦虑", "validated"),
+        ("为什么会这样？我觉得很孤独，该怎么办？", "孤独", "advice"),
+        ("今天下雨了，我坐在窗边看了一个下午的书。", "", "understood"),
+    ],
+)
+def test_labels(post, emotion, intent):
+    assert RULES.labels(post) == (emotion, intent)
+
+
+def test_without_cues_the_text_says_so():
+    chain = RULES.chain("你好，今天一直下雨没有停过，我坐着")
+    assert chain.L1 == "来访者没有直接说出情绪，所处的情境是「今天一直下雨没有停过」。"
+
+
+def test_a_long_clause_is_cut_around_its_cue():
+    (quote, *_) = quotes(RULES.chain("啊" * 100 + "紧张" + "呀" * 100))
+    assert len(quote) == MAX_QUOTE and "紧张" in quote
+
+
+def test_self_harm_puts_safety_first():
+    assert speaks_of_self_harm("我有时候真的不想活了") and not speaks_of_self_harm("我想好好活下去")
+    assert RULES.chain("我真的不想活了").L4.startswith("先关心来访者此刻是否安全")
+
+
+def item(coe: ChainOfEmpathy | None, origin: str = "gold") -> Item:
+    return Item(
+        id="1",
+        question="我很紧张，怎么办？",
+        answers=[Answer(text="慢慢来", coe=coe), Answer(text="广告")],
+        coe_origin=origin,
+    )
+
+
+def test_gold_is_kept_and_a_stray_answer_gets_the_items_chain():
+    (kept,) = annotate([item(CHAIN)], "gold")
+    assert [a.coe for a in kept.answers] == [CHAIN, CHAIN]
+    assert kept.coe_origin == "gold"
+
+
+def test_gold_without_gold_is_a_user_error():
+    for lacking in (item(None), item(CHAIN, "")):
+        with pytest.raises(UserError, match="annotator=rules"):
+            annotate([lacking], "gold")
+
+
+def test_rules_replace_what_is_there_and_leave_the_input_alone():
+    raw = item(CHAIN)
+    (made,) = annotate([raw], "rules")
+    assert made.coe_origin == "rules"
+    assert all(a.coe and a.coe != CHAIN for a in made.answers)
+    assert raw.answers[0].coe == CHAIN and raw.coe_origin == "gold"
+
+
+def test_resolve_falls_back_and_says_so(capsys):
+    assert resolve_annotator([item(CHAIN)], "gold") == "gold"
+    assert capsys.readouterr().out == ""
+    assert resolve_annotator([item(CHAIN), item(None, "")], "gold") == "rules"
+    assert "1 of 2 questions" in capsys.readouterr().out
+    assert resolve_annotator([item(CHAIN)], "rules") == "rules"
+
+
+def test_accuracy_against_gold_labels():
+    gold = Gold(emotion="焦虑", situation="s", cause="c", belief="b", bias="labeling", intent="advice")
+    right = item(None).model_copy(update={"gold": gold})
+    wrong = right.model_copy(update={"question": "我很开心。"})
+    assert rules_accuracy([right, wrong]) == {"emotion": 0.5, "intent": 0.5}
+    assert rules_accuracy([item(None)]) is None
+
+
+@pytest.mark.skipif(
+    not SMILE.is_dir(), reason="EMPATHY_SMILE names no folder; real dialogues are not part of the repository"
+)
+def test_real_posts_are_grounded():
+    rules = default_rules()
+    posts = [i.question for i in read_source(DatasetConfig(data=str(SMILE)), 1).items]
+    for post in posts:
+        assert all(quote in post and len(quote) <= MAX_QUOTE for quote in quotes(rules.chain(post)))

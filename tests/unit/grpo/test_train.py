@@ -1,0 +1,90 @@
+"""GRPO on a tiny random model: what is shown, compared and learnt."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from stages import FakeJudge, Kill, run_grpo, weights
+
+from empathy_lib.core.config import GenerationConfig, GRPOStageConfig
+from empathy_lib.grpo import train as grpo
+from empathy_lib.models import training
+from empathy_lib.reward import paid
+
+
+def test_grpo_answers_the_same_posts_at_every_checkpoint(base, items, tmp_path, monkeypatch):
+    """Sampling them draws nothing from the run's random numbers, and a resumed run ends with the same
+    records."""
+    config = GRPOStageConfig(
+        max_steps=7,
+        prompts_per_step=2,
+        num_generations=2,
+        micro_batch=2,
+        learning_rate=1e-3,
+        checkpoint_steps=2,
+    )
+    reward = paid.AnswerReward(FakeJudge(), "smooth")
+    settings = {
+        "reward": reward,
+        "config": config,
+        "generation": GenerationConfig(max_new_tokens=8),
+        "seed": 1,
+    }
+    grpo.train_grpo(base, items, folder=tmp_path / "whole", shown=[items[0].question], **settings)
+
+    class Killed(training.JsonlLog, Kill):
+        pass
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(grpo, "JsonlLog", Killed)
+        grpo.train_grpo(base, items, folder=tmp_path / "killed", shown=[items[0].question], **settings)
+    grpo.train_grpo(base, items, folder=tmp_path / "killed", shown=[items[0].question], **settings)
+    records = [training.read_log(tmp_path / name / "samples.jsonl") for name in ("whole", "killed")]
+    assert records[0] == records[1] and [r["step"] for r in records[0]] == [2, 4, 6, 7]
+    assert all(len(r["completions"]) == 1 for r in records[0])
+    run_grpo(base, items, None, tmp_path / "unwatched")
+    one, other = (load_file(tmp_path / name / "policy/model.safetensors") for name in ("whole", "unwatched"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_comparison_changes_one_thing():
+    config, changed = GRPOStageConfig(beta=0.3), {}
+    for name in ("no_sft", "smooth", "decoupled"):
+        made = grpo.comparison(config, name)
+        changed[name] = {key: value for key, value in vars(made).items() if value != getattr(config, key)}
+    assert changed == {
+        "no_sft": {},
+        "smooth": {"reward": "smooth"},
+        "decoupled": {"aggregation": "decoupled"},
+    }
+
+
+def test_group_advantages():
+    advantages = grpo.group_advantages(np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]))
+    assert advantages[0] == pytest.approx([0.866, 0.866, -0.866, -0.866], abs=1e-3)
+    assert (advantages[1] == 0).all()
+
+
+@pytest.mark.parametrize(("tuning", "aggregation"), [("full", "sum"), ("full", "decoupled"), ("lora", "sum")])
+def test_grpo_runs_from_the_sft_policy(base, items, tmp_path, tuning, aggregation):
+    config = GRPOStageConfig(
+        tuning=tuning,
+        aggregation=aggregation,
+        max_steps=2,
+        prompts_per_step=1,
+        num_generations=4,
+        micro_batch=2,
+        learning_rate=1e-3,
+        checkpoint_steps=1,
+    )
+    reward = paid.AnswerReward(FakeJudge(), "smooth")
+    log = grpo.train_grpo(base, items, reward, tmp_path, config, GenerationConfig(max_new_tokens=8), seed=1)
+    record = next(r for r in log if "reward" in r)
+    assert {
+        "rewards/r_format/mean",
+        "rewards/r_answer/mean",
+        "kl",
+        "frac_reward_zero_std",
+        "completions/mean_length",
+    } <= record.keys()
+    assert weights(base).keys() == weights(tmp_path / "policy").keys()

@@ -1,0 +1,39 @@
+"""The reward model on a tiny random base, and its threshold."""
+
+import pytest
+
+from empathy_lib.core.config import RewardConfig
+from empathy_lib.reward import train as reward_model
+from empathy_lib.reward import triplets
+
+
+def test_reward_model_learns_and_marks_the_sides(base, items, tmp_path, rng):
+    config = RewardConfig(max_triplets=8, batch_size=4, max_steps=6, learning_rate=3e-3, checkpoint_steps=3)
+    drawn = triplets.build_triplets(items, config, rng)
+    log = reward_model.train_reward(base, drawn, drawn[:4], tmp_path, config, seed=1)
+    losses = [r["eval_loss"] for r in log if "eval_loss" in r]
+    assert losses[-1] < losses[0]
+    judge = reward_model.RewardModel(reward_model.load_encoder(tmp_path / "encoder", config.max_length), 0.5)
+    post = items[0].question
+    copied, empty = judge.score([post, post], [post, " "])
+    assert copied < 0.99  # a copy is not its own best answer: answers pass a layer of their own
+    assert empty == -1
+    table = reward_model.ranking_summary(
+        reward_model.score_pairs(judge, triplets.evaluation_pairs(items, items, rng))
+    )
+    assert set(table.index) == {*triplets.NEGATIVE_KINDS, "all"}
+
+
+def test_threshold_rules():
+    import pandas as pd
+
+    scores = pd.DataFrame(
+        {
+            "id": list("abcd"),
+            "kind": "random",
+            "positive": [0.9, 0.8, 0.7, 0.6],
+            "negative": [0.1, 0.2, 0.3, 0.65],
+        }
+    )
+    assert reward_model.choose_threshold(scores, "quantile", 0.5) == pytest.approx(0.75)
+    assert reward_model.choose_threshold(scores, "youden", 0.5) == pytest.approx(0.7)
