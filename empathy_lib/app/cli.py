@@ -327,7 +327,8 @@ def judge(
 ) -> None:
     """Compare systems in pairs by a language model, each pair in both orders; posts and replies are
     de-identified and sent to it."""
-    from empathy_lib.core.run import cache_dir, file_digest, write_json
+    from empathy_lib.core.identity import file_digest
+    from empathy_lib.core.run import cache_dir, write_json
     from empathy_lib.human_eval.agreement import judge_agreement
     from empathy_lib.human_eval.ratings import read_ratings
     from empathy_lib.metrics import judge as judging

@@ -1,7 +1,11 @@
 """Run folders: where a stage's artefact lies, when it is whole, and when it may be reused.
 
-Knows: run folder, manifest, atomic rename, request hashes, seeded generators, the headline file.
-Does not know: what any stage computes.
+Knows: run folder, manifest, atomic rename, requests, seeded generators, the headline file.
+Does not know: what any stage computes, or how content becomes a hash (``identity``).
+
+A stage is asked for by a *request*: its configuration, the seed, the content that it is built from (items,
+pairs, a reward function, as they are in the cell that asks), and what the stages that it reads hold. So
+whatever a reader changes changes the result; a stage asked for as before is reused, and says so.
 """
 
 from __future__ import annotations
@@ -14,11 +18,11 @@ import math
 import os
 import resource
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,7 @@ from pydantic import BaseModel
 from empathy_lib import __version__
 from empathy_lib.core.config import HUB, SYNTHETIC, Profile, load_profile
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.identity import code_digest, digest, file_digest, git_commit
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("01_dataset", "02_sft", "03_reward", "04_grpo", "05_metrics", "06_human_eval")
@@ -41,27 +46,11 @@ NOTEBOOKS = (
 )
 MANIFEST = "manifest.json"
 RATINGS = "ratings.sqlite"  # ratings of people, the one thing in a run that no notebook can make again
+# Of a stage's files these hold times: they are no part of what it is.
+_ACCOUNTS = frozenset({MANIFEST, "request.txt", "log.jsonl", "report.json", "tensorboard"})
+# A stage's number to the last package whose code it runs.
+_PACKAGES = {"01": "dataset", "02": "sft", "03": "reward", "04": "grpo", "05": "metrics", "06": "human_eval"}
 _VERSIONS = ("torch", "transformers", "trl", "peft", "datasets", "sentence-transformers", "numpy")
-
-
-def digest(value: Any) -> str:
-    """Sixteen hex digits of the SHA-256 of a JSON-able value."""
-    return hashlib.sha256(
-        json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode()
-    ).hexdigest()[:16]
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, or of all files below a folder (names included)."""
-    path = Path(path)
-    if not path.exists():  # a hash of nothing would look like any other
-        raise UserError(f"{path}: no such file or folder; check the path")
-    total = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
-        total.update(str(file.relative_to(path)).encode())
-        with file.open("rb") as handle:
-            total.update(hashlib.file_digest(handle, "sha256").digest())
-    return total.hexdigest()
 
 
 def cache_dir() -> Path:
@@ -124,26 +113,82 @@ class Stage:
     reused: bool
 
 
+def resolve_run_dir(text: str) -> Path:
+    """A relative run folder means the same from anywhere in the checkout, its ``notebooks/`` too: it starts
+    at the checkout's root. Outside a checkout it starts where the command was given."""
+    path, here = Path(text).expanduser(), Path.cwd()
+    return ((ROOT if here.is_relative_to(ROOT) else here) / path).resolve()
+
+
 @dataclass
 class Run:
     """One run of the six notebooks: its profile and its folder."""
 
     profile: Profile
     path: Path
+    say: Callable[[str], None] = print  # where a line goes that tells what was built or reused
 
     @classmethod
-    def open(cls, profile: str, run_dir: str = "", overrides: dict[str, Any] | None = None) -> Run:
+    def open(
+        cls,
+        profile: str,
+        run_dir: str = "",
+        overrides: dict[str, Any] | None = None,
+        rebuild: Sequence[str] = (),
+    ) -> Run:
         """Open (and create) the run folder; the default is ``runs/<profile>/`` in the repository, with own
-        data ``runs/<profile>-<name of the data>/``."""
+        data ``runs/<profile>-<name of the data>/``.
+
+        Args:
+            rebuild: stages to build anew although nothing of their request has changed, such as ``02_sft``,
+                or all of a notebook's, such as ``02``.
+
+        Raises:
+            UserError: as :func:`load_profile` and :meth:`discard`.
+        """
         loaded = load_profile(profile, overrides)
         base = Path(os.environ.get("EMPATHY_RUNS", ROOT / "runs"))
         source = loaded.dataset.data
         own = Path(source.removeprefix(HUB)).stem
         # own data never replaces the synthetic run
         name = profile if source == SYNTHETIC else f"{profile}-{own}"
-        path = Path(run_dir).expanduser().resolve() if run_dir else base / name
+        path = resolve_run_dir(run_dir) if run_dir else base / name
         path.mkdir(parents=True, exist_ok=True)
-        return cls(loaded, path)
+        run = cls(loaded, path)
+        run.discard(rebuild)
+        return run
+
+    def stages(self) -> list[str]:
+        """Names of the finished stages."""
+        found = (path.parent.relative_to(self.path) for path in self.path.glob(f"**/{MANIFEST}"))
+        return sorted(str(name) for name in found if not str(name).endswith(".building"))
+
+    def discard(self, names: Iterable[str]) -> None:
+        """Take stages for unfinished from now on; their folders stay until a new build replaces them.
+
+        Raises:
+            UserError: no such stage, or one that holds what people rated.
+        """
+        built = self.stages()
+        for name in names:
+            chosen = [stage for stage in built if stage == name or stage.startswith(f"{name}_")]
+            if not chosen and name not in (*STAGES, *_PACKAGES):
+                raise UserError(
+                    f"rebuild '{name}': no such stage; use a number from 01 to 06, or one of "
+                    f"{', '.join(built) or ', '.join(STAGES)}"
+                )
+            for stage in chosen:
+                _refuse_to_lose_ratings(self.path / stage)
+                (self.path / stage / MANIFEST).unlink()
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        """What a finished stage says of itself; ``content`` holds ``{"digest", "n"}`` of what it was built
+        from.
+
+        Raises:
+            UserError: the stage is not finished.
+        """
+        return read_json(self.stage(name) / MANIFEST)
 
     def rng(self, purpose: str) -> np.random.Generator:
         """The run's generator for one purpose."""
@@ -166,36 +211,54 @@ class Run:
             )
         return folder
 
-    def request(self, name: str, config: BaseModel | dict, inputs: list[str]) -> str:
-        """Hash of all that decides a stage's result: its config, the seed, the library's version and its
-        inputs' own requests."""
-        body = config.model_dump() if isinstance(config, BaseModel) else config
-        parents = {parent: read_json(self.stage(parent) / MANIFEST)["request"] for parent in inputs}
-        return digest(
-            {
-                "stage": name,
-                "version": __version__,
-                "config": body,
-                "seed": self.profile.seed,
-                "inputs": parents,
-            }
-        )
+    def request(
+        self,
+        name: str,
+        config: BaseModel | dict,
+        inputs: Sequence[str] = (),
+        content: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Hash of all that decides a stage's result; see :meth:`build`."""
+        return digest(self._request(name, config, inputs, _described(content or {})))
+
+    def _request(
+        self, name: str, config: BaseModel | dict, inputs: Sequence[str], content: dict[str, dict]
+    ) -> dict[str, Any]:
+        # a stage from before identities were kept has none: whatever it holds is another
+        parents = {parent: self.manifest(parent).get("identity") for parent in inputs}
+        seed = self.profile.seed
+        return {"stage": name, "config": config, "seed": seed, "inputs": parents, "content": content}
 
     @contextlib.contextmanager
-    def build(self, name: str, config: BaseModel | dict, inputs: list[str] | None = None) -> Iterator[Stage]:
-        """Build a stage, or reuse it if an identical request has finished.
+    def build(
+        self,
+        name: str,
+        config: BaseModel | dict,
+        inputs: Sequence[str] = (),
+        content: Mapping[str, Any] | None = None,
+    ) -> Iterator[Stage]:
+        """Build a stage, or reuse it if an identical request has finished; a line says which.
 
-        Use as ``with run.build("03_reward", config, ["01_dataset"]) as stage: if not stage.reused: …``.
-        The folder is ``<name>.building`` until the block ends without an error; checkpoints left there by a
-        killed run of the same request are kept, those of another request are removed.
+        Use as ``with run.build("02_sft", config, ["01_dataset"], {"pairs": pairs}) as stage: if not
+        stage.reused: …``. The folder is ``<name>.building`` until the block ends without an error;
+        checkpoints left there by a killed run of the same request are kept, those of another are removed.
+
+        Args:
+            name: of the stage, its folder below the run's.
+            config: the settings it depends on.
+            inputs: stages it reads. What they hold counts, not how they were asked for.
+            content: what else it is built from, as it is: items, pairs, triplets, a reward; see
+                :func:`empathy_lib.core.identity.digest`.
         """
-        request = self.request(name, config, inputs or [])
+        described = _described(content or {})
+        request = digest(self._request(name, config, inputs, described))
         final, building = self.path / name, self.path / f"{name}.building"
-        manifest, made = final / MANIFEST, building / MANIFEST
+        made = building / MANIFEST
         # killed between its manifest and its rename
         if made.is_file() and read_json(made)["request"] == request:
             _replace_folder(building, final)
-        if manifest.is_file() and read_json(manifest)["request"] == request:
+        if (final / MANIFEST).is_file() and self.manifest(name)["request"] == request:
+            self.say(self._reuse_line(name))
             yield Stage(final, True)
             return
         marker = building / "request.txt"
@@ -209,22 +272,39 @@ class Run:
         started = time.monotonic()
         stage = Stage(building, False)
         yield stage
-        write_json(
-            building / MANIFEST,
-            {
-                "stage": name,
-                "request": request,
-                "config": config.model_dump() if isinstance(config, BaseModel) else config,
-                "seed": self.profile.seed,
-                "inputs": inputs or [],
-                "versions": {package: importlib.metadata.version(package) for package in _VERSIONS},
-                "git_commit": git_commit(),
-                "wall_minutes": (time.monotonic() - started) / 60,
-                "peak_gib": peak_gib(),
-            },
-        )
+        record = {
+            "stage": name,
+            "request": request,
+            "identity": file_digest(building, without=_ACCOUNTS),
+            "config": config.model_dump() if isinstance(config, BaseModel) else config,
+            "seed": self.profile.seed,
+            "inputs": list(inputs),
+            "content": described,
+            "library": __version__,
+            "code": code_digest(_last_package(name)),
+            "versions": {package: importlib.metadata.version(package) for package in _VERSIONS},
+            "git_commit": git_commit(),
+            "built": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "wall_minutes": (time.monotonic() - started) / 60,
+            "peak_gib": peak_gib(),
+        }
+        write_json(building / MANIFEST, record)
         _replace_folder(building, final)
         stage.path = final
+        self.say(f"{name}: built in {record['wall_minutes']:.1f} min, peak {record['peak_gib']:.1f} GiB")
+
+    def _reuse_line(self, name: str) -> str:
+        """That a stage is reused, since when it has been there, how to rebuild it, and whether its code is
+        today's."""
+        made = self.manifest(name)
+        number = name[:2] if name in STAGES else name
+        line = (
+            f"{name}: reused, as built {made['built'][:16].replace('T', ' ')} in {made['wall_minutes']:.1f} "
+            f'min; anew: Run.open(…, rebuild=["{name}"]) or reproduce --rebuild {number}'
+        )
+        if made["code"] != code_digest(_last_package(name)):
+            line += f"; the library's code has changed since (then {made['git_commit'][:7]})"
+        return line
 
     def cost(self, notebook: str, *stages: str) -> dict[str, dict[str, Any]]:
         """Headline entries ``wall_minutes.<notebook>`` and ``peak_gib.<notebook>`` from the manifests of what
@@ -266,11 +346,7 @@ class Run:
 
 def _replace_folder(new: Path, old: Path) -> None:
     """Put ``new`` in the place of ``old``; a kill half-way leaves no folder that looks whole but is not."""
-    if (old / RATINGS).exists():
-        raise UserError(
-            f"{old / RATINGS}: building this stage anew would delete what people rated; move the folder out "
-            f"of the run first"
-        )
+    _refuse_to_lose_ratings(old)
     if old.exists():
         (old / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(old)
@@ -278,16 +354,21 @@ def _replace_folder(new: Path, old: Path) -> None:
     (old / "request.txt").unlink(missing_ok=True)
 
 
-def git_commit() -> str:
-    """The commit the code stands at, with ``+`` where the tree has changes; ``unknown`` outside a
-    checkout."""
-    try:
-        head, changes = (
-            subprocess.run(
-                ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+def _refuse_to_lose_ratings(stage: Path) -> None:
+    if (stage / RATINGS).exists():
+        raise UserError(
+            f"{stage / RATINGS}: building this stage anew would delete what people rated; move the folder "
+            f"out of the run first"
         )
-        return head + ("+" if changes else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+
+
+def _described(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each part's digest and, where it has one, its length."""
+    return {
+        key: {"digest": digest(value), "n": len(value) if hasattr(value, "__len__") else None}
+        for key, value in content.items()
+    }
+
+
+def _last_package(stage: str) -> str:
+    return _PACKAGES.get(stage[:2], "models")  # completions are the models' own

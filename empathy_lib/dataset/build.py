@@ -150,7 +150,9 @@ def build_folder(profile: Profile, out: str) -> tuple[Path, bool]:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file()):
         raise UserError(f"--out {out}: is there and holds no dataset of ours; give a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with Run(profile, folder.parent).build(folder.name, dataset_request(profile.dataset)) as stage:
+    with Run(profile, folder.parent, say=lambda line: None).build(
+        folder.name, dataset_request(profile.dataset)
+    ) as stage:
         if not stage.reused:
             build_dataset(profile.dataset, profile.seed, stage.path)
     return folder, stage.reused

@@ -21,7 +21,8 @@ from pydantic import BaseModel, ValidationError
 
 from empathy_lib.core.config import HUB, SYNTHETIC, DatasetConfig
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import ROOT, file_digest, generator
+from empathy_lib.core.identity import file_digest
+from empathy_lib.core.run import ROOT, generator
 from empathy_lib.core.schema import Answer, Item, first_fault
 from empathy_lib.dataset.layouts import LAYOUTS, BadRecord, Draft, Layout, layout_of
 from empathy_lib.dataset.records import Record, hub_records, path_records

@@ -22,7 +22,7 @@ from empathy_lib.core.config import TeacherConfig
 from empathy_lib.core.copying import COPY_NGRAM, copy_rate
 from empathy_lib.core.endpoint import Fault, ReplyCache, after_thinking
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import digest
+from empathy_lib.core.identity import digest
 from empathy_lib.core.schema import Item
 from empathy_lib.core.text import content_bigrams
 from empathy_lib.dataset.annotate import speaks_of_self_harm

@@ -31,8 +31,9 @@ from empathy_lib.core.completions import read_completions, read_posts
 from empathy_lib.core.config import TeacherConfig
 from empathy_lib.core.endpoint import Fault, ReplyCache, after_thinking
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.identity import digest
 from empathy_lib.core.paper import DIMENSIONS
-from empathy_lib.core.run import digest, generator
+from empathy_lib.core.run import generator
 from empathy_lib.core.schema import iter_jsonl
 from empathy_lib.core.statistics import bootstrap_sums
 from empathy_lib.dataset.deidentify import deidentify

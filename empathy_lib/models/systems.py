@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import Run, digest, generator
+from empathy_lib.core.run import Run, generator
 from empathy_lib.core.schema import Item
 from empathy_lib.dataset.build import load_splits
 from empathy_lib.models.base import base_request, generate, load_policy, prepare_base
@@ -99,9 +99,9 @@ def complete(
         "generation": run.profile.generation.model_dump(),
         "base": base_request(run.profile.base_model),
         "few_shot": run.profile.metrics.few_shot_examples if system == "few_shot" else None,
-        "questions": digest([item.question for item in items]),
     }
-    with run.build(name, request, [policy_stage(system, seed)]) as stage:
+    content = {"questions": [item.question for item in items]}
+    with run.build(name, request, [policy_stage(system, seed)], content) as stage:
         if not stage.reused:
             _fill(run, system, seed, items, stage.path / "completions.jsonl", name, greedy=greedy)
     return [_STOPS.split(text)[0].strip() for text in _read(run.stage(name) / "completions.jsonl").values()]

@@ -6,6 +6,7 @@ chosen. Does not know: how triplets are drawn (``triplets``) or how the policy u
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -154,6 +155,14 @@ class RewardModel:
     threshold: float
     # posts are scored against many answers
     known: dict[tuple[str, str], np.ndarray] = field(default_factory=dict, repr=False)
+
+    def identity(self) -> list[str | float]:
+        """What a request that pays by this model is told: its weights, as a hash, and its threshold."""
+        total = hashlib.sha256()
+        for name, tensor in sorted(self.encoder.state_dict().items()):
+            total.update(name.encode())
+            total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return [total.hexdigest(), self.threshold]
 
     def score(self, questions: list[str], answers: list[str], batch_size: int = 32) -> np.ndarray:
         """Cosine of each question and answer, shape ``(n,)``, in [-1, 1]; an empty answer scores -1."""

@@ -12,17 +12,7 @@ from hypothesis import strategies as st
 
 from empathy_lib.core import run as artefacts
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import (
-    MANIFEST,
-    RATINGS,
-    Run,
-    digest,
-    file_digest,
-    generator,
-    peak_gib,
-    read_json,
-    write_json,
-)
+from empathy_lib.core.run import MANIFEST, RATINGS, Run, generator, peak_gib, read_json, write_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -36,9 +26,9 @@ def run(tmp_path):
     return Run.open("smoke", str(tmp_path))
 
 
-def build(run, name="01_dataset", config=None, inputs=None, content="x"):
+def build(run, name="01_dataset", config=None, inputs=(), content="x", made_of=None):
     """Build a one-file stage; return whether it was reused."""
-    with run.build(name, config or {"size": 1}, inputs) as stage:
+    with run.build(name, config or {"size": 1}, inputs, made_of) as stage:
         if not stage.reused:
             (stage.path / "data.txt").write_text(content)
     return stage.reused
@@ -91,31 +81,84 @@ def test_an_identical_request_is_reused(run):
     assert build(run, content="second") is True and data(run) == "first"
 
 
-def test_another_config_seed_version_or_input_rebuilds(run, monkeypatch):
+def test_another_config_seed_content_or_input_rebuilds_and_another_version_does_not(run, monkeypatch):
     build(run)
     assert build(run, config={"size": 2}, content="y") is False and data(run) == "y"
     run.profile.seed += 1
     assert build(run, config={"size": 2}) is False
     monkeypatch.setattr(artefacts, "__version__", "999")
-    assert build(run, config={"size": 2}) is False
+    assert build(run, config={"size": 2}) is True
+    assert build(run, config={"size": 2}, made_of={"pairs": [{"id": "a"}]}) is False
+    assert build(run, config={"size": 2}, made_of={"pairs": [{"id": "a"}]}) is True
+    assert build(run, config={"size": 2}, made_of={"pairs": []}) is False
 
     assert build(run, "02_sft", inputs=["01_dataset"]) is False
     assert build(run, "02_sft", inputs=["01_dataset"]) is True
-    build(run, config={"size": 3})
-    assert build(run, "02_sft", inputs=["01_dataset"]) is False, "its input was made by another request"
+    build(run, config={"size": 3}, content="z")
+    assert build(run, "02_sft", inputs=["01_dataset"]) is False, "its input holds something else"
 
 
-def test_a_change_two_stages_up_rebuilds(run):
-    def chain(size):
+def test_a_child_follows_what_its_parent_holds_not_how_it_was_asked_for(run):
+    def chain(size, content="x"):
         return [
-            build(run, config={"size": size}),
-            build(run, "02_sft", inputs=["01_dataset"]),
+            build(run, config={"size": size}, content=content),
+            build(run, "02_sft", inputs=["01_dataset"], content=content),
             build(run, "04_grpo", inputs=["02_sft"]),
         ]
 
     assert chain(1) == [False] * 3
     assert chain(1) == [True] * 3
-    assert chain(2) == [False] * 3
+    assert chain(2) == [False, True, True], "the same bytes by another request"
+    assert chain(3, "y") == [False] * 3, "other bytes, two stages up"
+
+
+def test_logs_and_accounts_are_no_part_of_what_a_stage_is(run):
+    def parent(log, more):
+        with run.build("02_sft", {"run": log}) as stage:
+            (stage.path / "log.jsonl").write_text(log)
+            (stage.path / "weights.txt").write_text(more)
+        return run.manifest("02_sft")["identity"]
+
+    assert parent("took 3 s", "w") == parent("took 4 s", "w") != parent("took 5 s", "v")
+
+
+def test_every_build_and_reuse_is_said_in_one_line(run, capsys, monkeypatch):
+    build(run, made_of={"pairs": [1, 2, 3]})
+    assert capsys.readouterr().out.startswith("01_dataset: built in 0.0 min, peak ")
+    build(run, made_of={"pairs": [1, 2, 3]})
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1 and "reused, as built 20" in line and "reproduce --rebuild 01" in line
+    assert "code has changed" not in line
+    assert run.manifest("01_dataset")["content"]["pairs"]["n"] == 3
+    monkeypatch.setattr(artefacts, "code_digest", lambda package: "other")
+    assert build(run, made_of={"pairs": [1, 2, 3]}) is True
+    assert "the library's code has changed since" in capsys.readouterr().out
+
+
+def test_a_stage_is_built_anew_when_asked_to(run, tmp_path):
+    build(run)
+    build(run, "02_sft", inputs=["01_dataset"])
+    build(run, "completions/sft", inputs=["02_sft"])
+    again = Run.open("smoke", str(tmp_path), rebuild=["02"])
+    assert again.stages() == ["01_dataset", "completions/sft"]
+    assert build(again, "02_sft", inputs=["01_dataset"]) is False
+    assert build(again, "completions/sft", inputs=["02_sft"]) is True, "the same policy came out"
+    assert build(Run.open("smoke", str(tmp_path), rebuild=["06"])) is True
+    with pytest.raises(UserError, match=r"rebuild '2_sft': no such stage; use a number from 01 to 06"):
+        Run.open("smoke", str(tmp_path), rebuild=["2_sft"])
+    (run.path / "01_dataset" / RATINGS).write_text("hours of work")
+    with pytest.raises(UserError, match="would delete what people rated"):
+        run.discard(["01"])
+    assert "01_dataset" in run.stages()
+
+
+def test_a_relative_run_folder_means_the_same_from_root_and_notebooks(monkeypatch, tmp_path):
+    monkeypatch.chdir(artefacts.ROOT)
+    here = artefacts.resolve_run_dir("runs/x y")
+    monkeypatch.chdir(artefacts.ROOT / "notebooks")
+    assert artefacts.resolve_run_dir("runs/x y") == here == artefacts.ROOT / "runs" / "x y"
+    monkeypatch.chdir(tmp_path)
+    assert artefacts.resolve_run_dir("x") == tmp_path / "x"
 
 
 def test_a_rebuild_leaves_nothing_of_the_old_one(run):
@@ -271,22 +314,6 @@ def test_headlines_merge_by_notebook(run):
     assert known["b"]["value"] == 5 and known["b"]["n"] is None
 
 
-def test_digests(tmp_path):
-    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 2, "b": 1})
-    assert len(digest("你")) == 16
-    folder = tmp_path / "folder"
-    (folder / "sub").mkdir(parents=True)
-    (folder / "sub" / "x").write_text("1")
-    first = file_digest(folder)
-    assert first == file_digest(folder)
-    (folder / "sub" / "x").rename(folder / "sub" / "y")
-    renamed = file_digest(folder)
-    (folder / "sub" / "y").write_text("2")
-    assert len({first, renamed, file_digest(folder), file_digest(folder / "sub" / "y")}) == 4
-    with pytest.raises(UserError, match="no such file"):
-        file_digest(tmp_path / "none")
-
-
 @given(st.integers(0, 2**32), st.text(max_size=10), st.text(max_size=10))
 def test_generators_depend_on_seed_and_purpose_alone(seed, one, other):
     draw = lambda *key: generator(*key).integers(2**62, size=2).tolist()  # noqa: E731
@@ -315,12 +342,6 @@ def test_peak_memory_is_in_gib_on_each_platform_and_adds_the_gpu(monkeypatch, pl
         cuda = SimpleNamespace(is_available=lambda there=there: there, max_memory_allocated=lambda: 2 * 2**30)
         monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
         assert peak_gib() == total
-
-
-def test_git_commit(monkeypatch, tmp_path):
-    assert artefacts.git_commit() == "unknown" or len(artefacts.git_commit().rstrip("+")) == 40
-    monkeypatch.setattr(artefacts, "ROOT", tmp_path)
-    assert artefacts.git_commit() == "unknown"
 
 
 def test_manifest_is_plain_json(run):
