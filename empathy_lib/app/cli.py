@@ -53,6 +53,18 @@ def reproduce(
     base_model: Annotated[str | None, typer.Option(help=f"A local folder, a hub id, or '{WHEEL}'.")] = None,
     data: _Data = None,
     run_dir: Annotated[str | None, typer.Option(help="Run folder; by default runs/<profile>/.")] = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Begin with a copy of this run's finished stages (hard links), in --run-dir."
+        ),
+    ] = None,
+    rebuild: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NN", help="Build a notebook's stages, or one by name, anew: 02, 03_judge; repeatable."
+        ),
+    ] = None,
     publish: Annotated[
         bool,
         typer.Option(
@@ -62,7 +74,8 @@ def reproduce(
 ) -> None:
     """Run the six notebooks in order through papermill. The same command again resumes: finished stages are
     reused."""
-    for option, value in (("--base-model", base_model), ("--data", data), ("--run-dir", run_dir)):
+    texts = {"--base-model": base_model, "--data": data, "--run-dir": run_dir, "--from-run": from_run}
+    for option, value in texts.items():
         if value is not None and not value.strip():
             raise UserError(f"{option} is empty; give a value or leave it out")
     from rich.console import Console
@@ -78,6 +91,8 @@ def reproduce(
         data or "",
         run_dir or "",
         publish,
+        tuple(name.zfill(2) if name.isdigit() else name for name in rebuild or ()),
+        from_run or "",
     )
     try:
         plan = driver.check(request)

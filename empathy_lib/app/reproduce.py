@@ -34,7 +34,8 @@ from traitlets.config import Config
 
 from empathy_lib.core.config import HUB, SYNTHETIC, WHEEL, load_profile, local_path, parse_assignments
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import NOTEBOOKS, ROOT, Run
+from empathy_lib.core.run import NOTEBOOKS, ROOT, Run, resolve_run_dir
+from empathy_lib.core.variant import copy_run
 from empathy_lib.dataset.sources import read_source, source_path
 from empathy_lib.human_eval.ratings import read_ratings
 from empathy_lib.models import wheel
@@ -68,6 +69,8 @@ class Request:
     data: str = ""
     run_dir: str = ""
     publish: bool = False
+    rebuild: Sequence[str] = ()
+    from_run: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,8 +166,12 @@ def check(request: Request, notebooks: Sequence[Path] | None = None) -> Plan:
     problem = kernel_problem()
     if problem:
         raise UserError(problem)
+    if request.from_run and not request.run_dir:
+        raise UserError("--from-run copies a run into another folder; name that with --run-dir")
     try:
-        run_dir = Run.open(request.profile, request.run_dir, overrides).path.resolve()
+        if request.from_run:
+            copy_run(resolve_run_dir(request.from_run), resolve_run_dir(request.run_dir))
+        run_dir = Run.open(request.profile, request.run_dir, overrides, request.rebuild).path.resolve()
         (run_dir / "notebooks").mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(

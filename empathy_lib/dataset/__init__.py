@@ -2,11 +2,12 @@
 answer.
 
 Knows: sources, synthesis, cleaning, de-identification, annotation, splits, the card. Does not know: models.
-Public: ``read_source``, ``build_dataset``, ``load_splits``; each step is a module of its own.
+Public: ``read_source``, ``build_dataset``, ``write_dataset``, ``load_splits``; each step has a module.
 """
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"build": ["build_dataset", "load_splits"], "sources": ["read_source"]}
+    __name__,
+    submod_attrs={"build": ["build_dataset", "load_splits", "write_dataset"], "sources": ["read_source"]},
 )

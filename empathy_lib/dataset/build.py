@@ -16,7 +16,7 @@ import numpy as np
 from empathy_lib.core.coe import LAYERS
 from empathy_lib.core.config import SYNTHETIC, DatasetConfig, Profile
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import MANIFEST, Run, cache_dir, generator, peak_gib, write_json
+from empathy_lib.core.run import MANIFEST, Run, cache_dir, generator, peak_gib, read_json, write_json
 from empathy_lib.core.schema import Item, read_jsonl, write_jsonl
 from empathy_lib.core.statistics import wilson_share
 from empathy_lib.core.text import visible_length
@@ -28,15 +28,12 @@ from empathy_lib.dataset.deidentify import TYPES, deidentify_items
 from empathy_lib.dataset.sources import Reading, read_source, source_digest
 from empathy_lib.dataset.split import SPLITS, LeakageError, leakage, split
 
+BY_HAND = "changed in a cell"  # of a notebook, so that no rule accounts for it
+
 
 def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, Any]:
-    """Read or generate, clean, de-identify, annotate, split, check for leaks, and write the dataset folder.
-
-    Writes ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``, ``rejected.jsonl`` (records that could not
-    be read), ``set_aside.json`` (answers the teacher wrote no chain for), ``statistics.json``,
-    ``funnel.csv``, ``report.json`` (see :func:`report`), ``croissant.json`` and the card ``README.md``. The
-    same config, seed and source give the same bytes, but for minutes and memory in the report, and for a
-    teacher's own whims.
+    """Read or generate, clean, de-identify, annotate, split, check for leaks, and write the dataset folder:
+    what notebook 01 does in its cells, in one call.
 
     Returns:
         What ``statistics.json`` holds; see :func:`statistics`.
@@ -44,15 +41,53 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, A
     Raises:
         UserError: the source is at fault, or too little of it is left.
         LeakageError: two splits share a question or an answer (would be a bug of ours).
+        AssertionError: an answer is unaccounted for (would be a bug of ours).
     """
-    folder.mkdir(parents=True, exist_ok=True)
     reading = read_source(config, seed)
-    write_jsonl(reading.rejected, folder / "rejected.jsonl")
     started = time.monotonic()
     cleaned, funnel, found = _cleaned(reading.items, config)
     items, set_aside = with_chains(cleaned, config)
-    write_json(folder / "set_aside.json", set_aside)
     splits = split(items, config, generator(seed, "split"))
+    told = {"found": found, "set_aside": set_aside, "started": started}
+    figures = write_dataset(folder, splits, reading, funnel, config, seed, **told)
+    if changed := read_json(folder / "report.json")["removed_by_rule"].get(BY_HAND):
+        raise AssertionError(f"answers are unaccounted for: {changed}")
+    return figures
+
+
+def write_dataset(
+    folder: Path,
+    splits: Mapping[str, Sequence[Item]],
+    reading: Reading,
+    funnel: Funnel,
+    config: DatasetConfig,
+    seed: int,
+    *,
+    found: Mapping[str, int],
+    set_aside: Sequence[dict[str, Any]] = (),
+    started: float | None = None,
+) -> dict[str, Any]:
+    """Write splits, as they are, with all that describes them.
+
+    Writes ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``, ``rejected.jsonl`` (records that could not
+    be read), ``set_aside.json`` (answers the teacher wrote no chain for), ``statistics.json``,
+    ``funnel.csv``, ``report.json`` (see :func:`report`), ``croissant.json`` and the card ``README.md``. The
+    same splits give the same bytes, but for minutes and memory in the report, and for a teacher's own whims.
+
+    Args:
+        reading, funnel, found, set_aside: what reading, cleaning, de-identification and the teacher said.
+        started: ``time.monotonic()`` when construction began, for the report; by default now.
+
+    Returns:
+        What ``statistics.json`` holds; see :func:`statistics`.
+
+    Raises:
+        LeakageError: two splits share a question or an answer.
+    """
+    started = started or time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_jsonl(reading.rejected, folder / "rejected.jsonl")
+    write_json(folder / "set_aside.json", list(set_aside))
     if leaks := leakage(splits, config.near_duplicate_jaccard):
         raise LeakageError(leaks[0])
     for name, members in splits.items():
@@ -62,20 +97,10 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, A
     funnel.frame().to_csv(folder / "funnel.csv", index=False)
     write_card(folder, figures, config, seed, config.licence)
     write_croissant(folder, figures, config, config.licence)
-    counts = report(
-        reading,
-        funnel,
-        found,
-        len([lost for lost in set_aside if lost["answer"] is not None]),
-        figures,
-        config,
-    )
-    cost = {
-        "leakage_pairs": len(leaks),
-        "construction_minutes": (time.monotonic() - started) / 60,
-        "peak_gib": peak_gib(),
-    }
-    write_json(folder / "report.json", counts | cost)
+    unchained = len([lost for lost in set_aside if lost["answer"] is not None])
+    cost = {"construction_minutes": (time.monotonic() - started) / 60, "peak_gib": peak_gib()}
+    counts = report(reading, funnel, found, unchained, figures, config)
+    write_json(folder / "report.json", counts | {"leakage_pairs": len(leaks)} | cost)
     return figures
 
 
@@ -111,9 +136,7 @@ def dataset_request(config: DatasetConfig) -> dict[str, Any]:
         else set()
     )
     teacher = config.teacher.model_dump(include=decides)
-    # left out, so that runs from before the field stay valid
-    newer = {"answer_length"} if config.answer_length == "short" else set()
-    return {**config.model_dump(exclude=newer), "teacher": teacher, "source_digest": source_digest(config)}
+    return {**config.model_dump(), "teacher": teacher, "source_digest": source_digest(config)}
 
 
 def to_annotate(config: DatasetConfig, seed: int) -> Sequence[Item]:
@@ -161,27 +184,20 @@ def build_folder(profile: Profile, out: str) -> tuple[Path, bool]:
 def report(
     reading: Reading,
     funnel: Funnel,
-    found: Counter[str],
+    found: Mapping[str, int],
     unchained: int,
     figures: dict[str, Any],
     config: DatasetConfig,
 ) -> dict[str, Any]:
     """Where every answer went: ``read`` = ``kept`` + ``rejected`` + ``removed``, all counted in answers, and
-    what came out.
-
-    Raises:
-        AssertionError: an answer is unaccounted for (would be a bug of ours).
-    """
+    what came out. What no rule accounts for was changed in a cell, and counted as such (added: below 0)."""
     by_rule = {row["rule"]: int(row["answers_removed"]) for row in funnel.rows}
     by_rule |= {"no chain by the teacher": unchained, "beyond dataset.questions": reading.left_out}
-    counts = {
-        "read": reading.read,
-        "kept": figures["answers"],
-        "rejected": reading.lost,
-        "removed": sum(by_rule.values()),
-    }
-    if counts["read"] != counts["kept"] + counts["rejected"] + counts["removed"]:
-        raise AssertionError(f"answers are unaccounted for: {counts}")
+    kept = figures["answers"]
+    if by_hand := reading.read - kept - reading.lost - sum(by_rule.values()):
+        by_rule[BY_HAND] = by_hand
+    removed = sum(by_rule.values())
+    counts = {"read": reading.read, "kept": kept, "rejected": reading.lost, "removed": removed}
     return {
         **counts,
         "removed_by_rule": by_rule,
@@ -193,7 +209,7 @@ def report(
         ),
         "layouts": dict(reading.layouts),
         **{key: figures[key] for key in ("questions", "answers", "topics", "subtopics")},
-        "pii_by_type": {kind: found[kind] for kind in TYPES} if deidentifies(config) else None,
+        "pii_by_type": {kind: found.get(kind, 0) for kind in TYPES} if deidentifies(config) else None,
         "duplicates": len(funnel.merged),
     }
 

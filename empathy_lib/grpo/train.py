@@ -9,8 +9,9 @@ none.
 
 from __future__ import annotations
 
+import functools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def comparison(config: GRPOStageConfig, name: str) -> GRPOStageConfig:
 def train_grpo(
     policy: Path,
     items: list[Item],
-    reward: AnswerReward,
+    reward: AnswerReward | Callable[..., list[float]],
     folder: Path,
     config: GRPOStageConfig,
     generation: GenerationConfig,
@@ -64,6 +65,8 @@ def train_grpo(
     Args:
         policy: folder of the SFT policy; it is also the reference of the KL.
         items: training items; only their posts are used.
+        reward: what is paid beside ``r_format``: an :class:`AnswerReward`, or a function of one's own in
+            TRL's signature, ``f(completions, question, **_) -> list[float]``; the log calls it ``r_answer``.
         folder: gets ``policy/`` and ``log.jsonl``; while training also ``checkpoints/``.
         tracking: further trackers, as the profile's ``tracking``.
         shown: posts that are answered greedily at every checkpoint, into ``folder/samples.jsonl``.
@@ -95,7 +98,7 @@ def train_grpo(
         callbacks.append(SampleLog(folder / "samples.jsonl", tokenizer, prompts, generation))
     trainer = SharedPromptGRPOTrainer(
         model=model,
-        reward_funcs=[r_format, reward.as_function()],
+        reward_funcs=[r_format, _as_function(reward)],
         args=grpo_arguments(folder, config, generation, seed, tracking),
         train_dataset=dataset,
         processing_class=tokenizer,
@@ -146,6 +149,18 @@ def grpo_arguments(
         save_steps=config.checkpoint_steps,
         model_init_kwargs=None,
     )
+
+
+def _as_function(reward: AnswerReward | Callable[..., list[float]]) -> Callable[..., list[float]]:
+    if isinstance(reward, AnswerReward):
+        return reward.as_function()
+
+    @functools.wraps(reward)
+    def r_answer(*args, **columns):
+        return reward(*args, **columns)
+
+    r_answer.__name__ = "r_answer"  # TRL names the log's columns after it
+    return r_answer
 
 
 def prompts_of(items: list[Item], tokenizer: PreTrainedTokenizerBase, count: int, seed: int) -> Dataset:
