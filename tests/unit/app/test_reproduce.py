@@ -19,6 +19,7 @@ from rich.console import Console
 
 from empathy_lib.app import reproduce as driver
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.run import Run
 
 PARAMETERS = "profile = 'smoke'\nrun_dir = ''\noverrides = {}"
 
@@ -304,6 +305,22 @@ def test_relative_paths_become_absolute_and_are_repeated_on_resume(tmp_path: Pat
         if word in ("--data", "--base-model", "--run-dir", "--from")
     ] == [str(tmp_path / "run"), str(tmp_path / "base"), str(tmp_path / "my data.json"), "04"]
     assert words[-1] == "--publish" and "--to" not in words
+
+
+def test_a_variant_begins_with_a_finished_run_and_a_stage_is_rebuilt_on_request(tmp_path: Path):
+    whole = Run.open("smoke", str(tmp_path / "whole"))
+    for name in ("01_dataset", "02_sft"):
+        with whole.build(name, {"size": 1}) as stage:
+            (stage.path / "data.txt").write_text(name)
+    asked = {"from_run": str(whole.path), "run_dir": str(tmp_path / "variant"), "rebuild": ("02",)}
+    books = [notebook(tmp_path / f"0{i}_x.ipynb") for i in range(1, 7)]
+    made = driver.check(driver.Request("smoke", **asked), books)
+    assert Run(whole.profile, made.run_dir).stages() == ["01_dataset"] and len(whole.stages()) == 2
+    assert "--rebuild" not in made.command("03"), "going on does not begin anew"
+    with pytest.raises(UserError, match="name that with --run-dir"):
+        driver.check(driver.Request("smoke", from_run=str(whole.path)), books)
+    with pytest.raises(UserError, match="rebuild '7': no such stage"):
+        driver.check(driver.Request("smoke", run_dir=str(whole.path), rebuild=("7",)), books)
 
 
 def test_kernel_of_another_environment_is_named(tmp_path: Path, monkeypatch):

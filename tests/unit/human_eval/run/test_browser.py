@@ -27,9 +27,14 @@ expect = playwright.expect
 expect.set_options(timeout=30_000)  # a busy machine
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None,
+    CHROMIUM is None and "EMPATHY_NEEDS_BROWSER" not in os.environ,
     reason="no Chromium found: install it (apt install chromium) to test the page in a browser",
 )
+
+
+def test_there_is_a_browser():
+    assert CHROMIUM, "EMPATHY_NEEDS_BROWSER is set and there is no Chromium: apt install chromium"
+
 
 SYSTEMS = ("grpo", "sft", "base")
 RATERS = ("rater-01", "rater-02")
