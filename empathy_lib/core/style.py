@@ -26,6 +26,7 @@ SYSTEM_COLOURS = {
     "sft_no_coe": "#CC79A7",
     "sft": "#0072B2",
     "grpo": "#D55E00",
+    "random": "#F0E442",
     "reference": "#009E73",
 }
 SYSTEM_LABELS = {
@@ -35,6 +36,7 @@ SYSTEM_LABELS = {
     "sft_no_coe": "SFT without CoE",
     "sft": "SFT with CoE",
     "grpo": "SFT + GRPO",
+    "random": "Random answer, same sub-topic",
     "reference": "References",
 }
 COMPARED_LABELS = {

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal
@@ -260,25 +260,6 @@ def examples_of(
         Example(item.id, item.question, text, item.references, item.gold, coe_expected)
         for item, text in zip(items, completions, strict=True)
     ]
-
-
-def reference_examples(items: Iterable[Item], rng: np.random.Generator) -> list[Example]:
-    """The yardstick: of each item's references one drawn at random answers, and the others are its
-    references.
-
-    It has one reference fewer than the systems, which lowers its best-reference scores a little; where a
-    question has only one, scores against references are not available, but reward, copy rate and length are.
-    """
-    examples = []
-    for item in items:
-        drawn = int(rng.integers(len(item.answers)))
-        answer = item.answers[drawn]
-        completion = coe.render(answer.coe, answer.text) if answer.coe else answer.text
-        others = [text for place, text in enumerate(item.references) if place != drawn]
-        examples.append(
-            Example(item.id, item.question, completion, others, item.gold, answer.coe is not None)
-        )
-    return examples
 
 
 def reference_note(examples: Sequence[Example]) -> str:

@@ -79,7 +79,7 @@ EDITS = [
     (
         "05",
         TABLES,
-        "content['references'] = [r[:1] for r in content['references']]\n" + TABLES,
+        "content['references'] = content['references'][:-1]\n" + TABLES,
         {"05_metrics"},
     ),
     (
