@@ -7,6 +7,7 @@ is quick.
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from pathlib import Path
@@ -538,6 +539,8 @@ def doctor() -> None:
 
 def main() -> None:
     """Entry point: a :class:`UserError` is one line on stderr and status 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text
     try:
         app()
     except UserError as error:

@@ -244,6 +244,7 @@ class _Run(Generic[Result]):
         for attempt in range(self.config.attempts):
             await self._pace()
             reply, cut, tokens, faults = await self._request(client, messages)
+            reply = mend_half_characters(reply)  # as no cache could hold it
             result, faults = (None, faults) if faults else task.check(reply, cut=cut)
             named = [str(fault) for fault in faults]
             self.cache.append(

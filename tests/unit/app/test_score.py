@@ -207,7 +207,10 @@ def test_gold_labels_are_marked_and_a_system_that_is_not_asked_for_a_chain_is_no
         ([GOOD, {**GOOD, "id": 2}], "line 2: field 'id'"),
         ([GOOD, GOOD], "line 2: field 'id': '1' is that of line 1"),
         ([{"id": "1"}], "line 1: field 'completion'"),
-        ([GOOD, '{"id": "b", "completion": "\\ud83d…"}'], "line 2: field 'completion': holds a lone surrogate"),
+        (
+            [GOOD, '{"id": "b", "completion": "\\ud83d…"}'],
+            "line 2: field 'completion': holds a lone surrogate",
+        ),
         ([GOOD, '{"id": "b", "completion": "x", "n": ' + "9" * 5000 + "}"], "line 2: holds an integer"),
         ([GOOD, "[" * 20_000 + "]" * 20_000], "line 2: JSON nested too deep"),
         ([json.dumps([GOOD])], "line 1: field 'record': a JSON list; write one JSON object a line"),

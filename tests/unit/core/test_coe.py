@@ -45,8 +45,10 @@ PIECES = st.sampled_from(
 )
 PROSE = st.lists(PIECES, max_size=6).map("".join) | st.text(max_size=20)
 WORDS = PROSE.filter(
-    lambda text: any("0" <= c <= "z" or "\u4e00" <= c <= "\u9fff" for c in text if c.isalnum())
-    and not re.search("|".join(TAG_TEXTS), text)
+    lambda text: (
+        any("0" <= c <= "z" or "\u4e00" <= c <= "\u9fff" for c in text if c.isalnum())
+        and not re.search("|".join(TAG_TEXTS), text)
+    )
 )
 NOISE = st.lists(PIECES | st.sampled_from(TAG_TEXTS), max_size=30).map("".join) | st.text(max_size=60)
 

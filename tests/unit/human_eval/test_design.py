@@ -330,9 +330,11 @@ def test_what_is_no_key_is_refused(tmp_path, content, says):
         read_key(tmp_path / "钥匙 key.json")
     assert ";" in str(error.value) and "\n" not in str(error.value)
     write_study(study(), tmp_path)
-    with pytest.raises(UserError, match=r"holds the raters' sheets, not the key; give the key.json beside it"):
+    with pytest.raises(
+        UserError, match=r"holds the raters' sheets, not the key; give the key.json beside it"
+    ):
         read_key(tmp_path / "study.jsonl")
-    with pytest.raises(UserError, match="no such file; give the key.json"):
+    with pytest.raises(UserError, match=r"no such file; give the key\.json"):
         read_key(tmp_path)
 
 

@@ -147,7 +147,8 @@ def test_simulated_label_survives_the_csv(tmp_path):
 
 
 def test_known_dimensions_in_any_case_and_a_study_s_own(tmp_path):
-    own = "r1,q1,温度 Warmth,sft,2\nr1,q1,温度 Warmth,base,1\nr1,q1,Suggestions,sft,1\nr1,q1,Suggestions,base,2\n"
+    own = "r1,q1,温度 Warmth,sft,2\nr1,q1,温度 Warmth,base,1\n"
+    own += "r1,q1,Suggestions,sft,1\nr1,q1,Suggestions,base,2\n"
     table = read_ratings(write(tmp_path, GOOD.replace("Fluency", "fluency") + own))
     assert table["dimension"].unique().tolist() == ["Fluency", "温度 Warmth", "Suggestions"]
     assert to_cube(table).dimensions == ["Fluency", "温度 Warmth", "Suggestions"]
