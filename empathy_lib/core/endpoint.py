@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from empathy_lib.core.config import TeacherConfig
 from empathy_lib.core.errors import UserError, extra
+from empathy_lib.core.json_text import mend_half_characters
 
 if TYPE_CHECKING:
     import openai

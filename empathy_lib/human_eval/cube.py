@@ -48,8 +48,8 @@ class Cube:
 
 
 def to_cube(ratings: pd.DataFrame | Cube) -> Cube:
-    """Arrange ratings as an array: systems in order of name, dimensions in the paper's order and a study's own
-    after them; attention checks are left out.
+    """Arrange ratings as an array: systems in order of name, dimensions in the paper's order and a study's
+    own after them; attention checks are left out.
 
     A cube is given back as it is, so all that takes ratings takes a cube too.
 

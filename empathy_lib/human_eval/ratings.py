@@ -55,8 +55,8 @@ def read_ratings(path: str | Path, *, blind: bool = False) -> pd.DataFrame:
 
     Raises:
         UserError: no such file, not UTF-8, empty, a missing column, a broken line, an empty name, a dimension
-            that is nearly another's or named "all", a rank that is no number from 1 up or is above the number of systems, a doubled (rater,
-            item, dimension, system), seconds that are no number from 0 up.
+            that is nearly another's or named "all", a rank that is no number from 1 up or is above the number
+            of systems, a doubled (rater, item, dimension, system), seconds that are no number from 0 up.
     """
     path = Path(path)
     columns = [*COLUMNS[:3], "letter" if blind else "system", COLUMNS[4]]

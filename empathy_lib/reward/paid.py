@@ -67,8 +67,10 @@ class AnswerReward:
         )
 
     def as_function(self) -> Callable[..., list[float]]:
-        """The reward in TRL's signature: completions of a batch and the dataset's ``question`` column. Without
-        an ``<answer>`` that holds text there is nothing to pay for."""
+        """The reward in TRL's signature: completions of a batch and the dataset's ``question`` column.
+
+        Without an ``<answer>`` that holds text there is nothing to pay for.
+        """
 
         def r_answer(completions: list[str], question: list[str], **_) -> list[float]:
             answers = [written_answer(text) for text in completions]
