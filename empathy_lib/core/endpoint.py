@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from empathy_lib.core.config import TeacherConfig
 from empathy_lib.core.errors import UserError, extra
-from empathy_lib.core.json_text import mend_half_characters
 
 if TYPE_CHECKING:
     import openai
@@ -245,7 +244,6 @@ class _Run(Generic[Result]):
         for attempt in range(self.config.attempts):
             await self._pace()
             reply, cut, tokens, faults = await self._request(client, messages)
-            reply = mend_half_characters(reply)  # as no cache could hold it
             result, faults = (None, faults) if faults else task.check(reply, cut=cut)
             named = [str(fault) for fault in faults]
             self.cache.append(

@@ -62,11 +62,6 @@ def parse_json(text: str, where: str, remedy: str) -> Any:
     return value
 
 
-def mend_half_characters(text: str) -> str:
-    """``text`` with U+FFFD, the sign for a lost character, in the place of each half one."""
-    return _HALF.sub("\ufffd", text)
-
-
 def _half_character(value: Any) -> tuple[str, str] | None:
     """The first half character of a JSON value and the field that holds it."""
     stack: list[tuple[str, Any]] = [("", value)]

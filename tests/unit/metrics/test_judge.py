@@ -282,13 +282,6 @@ def test_the_command(server, tmp_path, monkeypatch, capsys):
     assert status_ == 2 and "dataset.teacher.colour: no such field" in err
 
 
-def test_a_judge_that_writes_half_a_character_is_kept(server, config, tmp_path):
-    server.script = lambda n, request: fair_judge(n, request) + "\ud83d"
-    assert j.judge(made(), config, tmp_path, seed=1)["judge"]["without_verdict"] == 0
-    (tmp_path / j.CACHE).read_text(encoding="utf-8")  # which holds no half character
-    assert j.judge(made(), config, tmp_path, seed=1)["judge"]["comparisons"] == 12, "read from the cache"
-
-
 def test_the_judge_sees_no_tail_and_no_thoughts():
     texts = {"a": "<think>她要安慰</think>慢慢来", "b": "<answer>我在听</answer>以上由模型写成"}
     (duel,) = j.duels({"q0": texts}, QUESTIONS, most=1, seed=1)
