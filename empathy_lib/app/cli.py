@@ -7,6 +7,7 @@ is quick.
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from pathlib import Path
@@ -219,6 +220,7 @@ def score(
         settings = Settings(segment=segment, bootstrap=bootstrap, embed=model.embed, tokens=model.tokens)
     scores, note = score_lines(lines, settings)
     write_json(target, scores)
+    cut, reasons = (scores["well_formed"][name] for name in ("reasoning_cut", "reasons"))
     print(f"{len(lines)} completions, {note}; n-grams of {'words' if segment == 'word' else 'characters'}")
     for name, entry in scores.items():
         if entry["value"] is not None:
@@ -232,6 +234,12 @@ def score(
         f"not available: "
         f"{', '.join(name for name, entry in scores.items() if entry['value'] is None) or 'none'}"
     )
+    if cut:
+        print(f"reasoning blocks (<think> and its kind) were cut before scoring in {cut} completions")
+    if reasons:
+        print(f"not well-formed: {sum(reasons.values())} completions, each counted once, by its main fault")
+        for reason, count in reasons.items():
+            print(f"  {count:6}  {reason}")
 
 
 @app.command()
@@ -279,6 +287,11 @@ def study(
         f"{raters} raters, {len(drawn.items)} posts, {len(drawn.systems)} systems: {len(drawn.sheets)} "
         f"sheets in {folder}"
     )
+    if drawn.checks:
+        print(
+            f"posts held back for attention checks, which every rater gets: {len(drawn.checks)}; --checks 0 "
+            f"rates them as well"
+        )
     print(f"{folder / 'key.json'} says who is who: keep it from the raters")
 
 
@@ -296,14 +309,23 @@ def unblind(
     ],
 ) -> None:
     """Turn ranks of letters into ratings of systems."""
+    from empathy_lib.human_eval.design import belong_together
     from empathy_lib.human_eval.design import unblind as name_systems
-    from empathy_lib.human_eval.ratings import read_ratings, write_ratings
-    from empathy_lib.human_eval.run.interchange import read_label_studio
+    from empathy_lib.human_eval.ratings import write_ratings
+    from empathy_lib.human_eval.run.interchange import read_answers
 
-    path, target = Path(answers).expanduser(), _writable(out)
-    letters = read_label_studio(path) if path.suffix == ".json" else read_ratings(path, blind=True)
-    write_ratings(name_systems(letters, Path(key).expanduser()), target)
+    target, key_path = _writable(out), Path(key).expanduser()
+    letters, skipped = read_answers(Path(answers).expanduser())
+    write_ratings(name_systems(letters, key_path), target)
     print(f"{len(letters)} ranks of {letters['rater'].nunique()} raters in {target}")
+    if skipped:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(skipped.items()))
+        print(f"skipped {skipped.total()} results that are no ranking: {kinds}")
+    if not belong_together(letters, key_path):
+        print(
+            "not checked that answers and key are of one study: one of them carries no mark of its study; "
+            "make sure yourself"
+        )
 
 
 @app.command()
@@ -533,6 +555,8 @@ def doctor() -> None:
 
 def main() -> None:
     """Entry point: a :class:`UserError` is one line on stderr and status 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text
     try:
         app()
     except UserError as error:

@@ -34,7 +34,7 @@ from traitlets.config import Config
 
 from empathy_lib.core.config import HUB, SYNTHETIC, WHEEL, load_profile, local_path, parse_assignments
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import NOTEBOOKS, ROOT, Run, resolve_run_dir
+from empathy_lib.core.run import MANIFEST, NOTEBOOKS, ROOT, STAGES, Run, resolve_run_dir
 from empathy_lib.core.variant import copy_run
 from empathy_lib.dataset.sources import read_source, source_path
 from empathy_lib.human_eval.ratings import read_ratings
@@ -44,6 +44,13 @@ KERNEL = "python3"
 KERNEL_START_SECONDS = 180
 IOPUB_SECONDS = 60  # nbclient's 4 seconds are too few on a machine whose cores are all training
 _PLAIN_LINE_SECONDS = 60
+_PARENTS = {  # whose stages a notebook reads
+    "02": ("01",),
+    "03": ("01",),
+    "04": ("01", "02", "03"),
+    "05": ("01", "02", "03", "04"),
+    "06": ("01", "05"),
+}
 # Messages between driver and kernel are encrypted where libzmq can; without it ipykernel warns once a
 # notebook.
 _KERNEL_CONFIG = Config(
@@ -128,7 +135,7 @@ def check(request: Request, notebooks: Sequence[Path] | None = None) -> Plan:
         notebooks: the notebooks in order; by default those of ``notebooks/``.
 
     Raises:
-        UserError: the first fault found.
+        UserError: the first fault found, a stage that is read but neither finished nor asked for included.
     """
     overrides = parse_assignments(list(request.assignments))
     if request.base_model:
@@ -177,7 +184,23 @@ def check(request: Request, notebooks: Sequence[Path] | None = None) -> Plan:
         raise UserError(
             f"run folder {error.filename}: {error.strerror}; give a folder that can be written with --run-dir"
         ) from error
-    return Plan(request, run_dir, overrides, chosen)
+    plan = Plan(request, run_dir, overrides, chosen)
+    _check_parents(plan)
+    return plan
+
+
+def _check_parents(plan: Plan) -> None:
+    """Whether what the notebooks read is there or will be; the notebook itself knows neither data nor
+    ``--set``."""
+    numbers = {path.name[:2] for path in plan.notebooks}
+    needed = {parent for number in numbers for parent in _PARENTS.get(number, ())} - numbers
+    for stage in STAGES:  # in order, so that the first one missing makes all that follow
+        number = stage[:2]
+        if number in needed and not (plan.run_dir / stage / MANIFEST).is_file():
+            raise UserError(
+                f"--from {plan.request.first}: {plan.run_dir} has no finished stage {stage}, which it reads; "
+                f"run: {plan.command(number)}"
+            )
 
 
 def _chosen(request: Request, notebooks: Sequence[Path]) -> list[Path]:

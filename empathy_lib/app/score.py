@@ -7,6 +7,7 @@ Knows: the fields of a line, and what is wrong with one. Does not know: how anyt
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -75,19 +76,24 @@ def score_lines(lines: list[Line], settings: Settings) -> tuple[dict[str, dict[s
     A metric that depends on the unit has ``segment`` too, the unit of its value, and ``by_segment``: its
     value in words and in characters. A chain is looked for where a line's ``coe`` asks for one, or, where no
     line says anything of it, if any completion holds a tag of one.
+
+    Reasoning blocks (``coe.cut_reasoning``) are cut first. ``well_formed`` has ``reasoning_cut`` too, the
+    number of completions that had one, and ``reasons``: why completions are not well-formed, each counted
+    once, most frequent first.
     """
-    tagged = any(f"<{tag}>" in line.completion for line in lines for tag in coe.TAGS)
+    completions = [coe.cut_reasoning(line.completion) for line in lines]
+    tagged = any(f"<{tag}>" in text for text in completions for tag in coe.TAGS)
     says = any(line.coe is not None for line in lines)
     examples = [
         Example(
             line.id,
             line.question,
-            line.completion,
+            completion,
             [text for text in line.references if text.strip()],
             line.coe if isinstance(line.coe, Gold) else None,
             coe_expected=bool(line.coe) if says else tagged,
         )
-        for line in lines
+        for line, completion in zip(lines, completions, strict=True)
     ]
     systems = {"": examples}
     table, result = score_table(systems, settings), {}
@@ -101,4 +107,9 @@ def score_lines(lines: list[Line], settings: Settings) -> tuple[dict[str, dict[s
         entry = result[row.metric]
         entry["segment"] = settings.segment
         entry.setdefault("by_segment", {})[row.segment] = None if math.isnan(row.value) else row.value
+    faults = Counter(coe.main_fault(example.completion) for example in examples if example.coe_expected)
+    result["well_formed"]["reasons"] = {reason: count for reason, count in faults.most_common() if reason}
+    result["well_formed"]["reasoning_cut"] = sum(
+        line.completion != completion for line, completion in zip(lines, completions, strict=True)
+    )
     return result, reference_note(examples)

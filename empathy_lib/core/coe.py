@@ -8,13 +8,15 @@ The grammar (tags as reported of the paper, arXiv 2509.14851; white space betwee
     completion := "<empathy_think>" L1 L2 L3 L4 "</empathy_think>" "<answer>" text "</answer>"
     Ln         := "<Ln>" text "</Ln>"
 
-``text`` is non-empty and holds none of the grammar's own tags.
+``text`` holds a letter or digit of any script, and none of the grammar's own tags: a layer of invisible
+characters (U+200B and its kind) or of marks ("。") is no layer.
 """
 
 from __future__ import annotations
 
 import html
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,9 +46,27 @@ _COMPLETION = re.compile(
 )
 
 
+# blank to look at, yet letters or marks to Unicode: Hangul fillers, the Braille blank, a joiner
+_BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f") | set(map(chr, range(0xFE00, 0xFE10)))
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp", "Zs")
+_REASONING = re.compile(r"<(think|thinking|reasoning)>", re.IGNORECASE)
+_REASONED = re.compile(r"</(think|thinking|reasoning)>", re.IGNORECASE)
+
+
+def _lack(text: str) -> Literal["", "empty", "only invisible characters", "only marks"]:
+    """What a part lacks to count as text; empty where it holds a letter or digit."""
+    if any(character.isalnum() and character not in _BLANKS for character in text):
+        return ""
+    if not text.strip():
+        return "empty"
+    unseen = all(c in _BLANKS or unicodedata.category(c) in _UNSEEN for c in text)
+    return "only invisible characters" if unseen else "only marks"
+
+
 def _clean_text(value: str) -> str:
-    if not value.strip():
-        raise ValueError("is empty; every part of a Chain of Empathy needs text")
+    if lack := _lack(value):
+        fault = "is empty" if lack == "empty" else f"holds {lack}"
+        raise ValueError(f"{fault}; every part of a Chain of Empathy needs text")
     if _TAG.search(value):
         raise ValueError("holds a tag of the CoE grammar; remove it from the text")
     return value.strip()
@@ -79,7 +99,15 @@ class Completion(BaseModel):
 class Fault:
     """What breaks the grammar: ``kind`` of fault at ``tag`` (or ``"text"`` for stray words between tags)."""
 
-    kind: Literal["missing", "doubled", "out of order", "empty", "stray text"]
+    kind: Literal[
+        "missing",
+        "doubled",
+        "out of order",
+        "empty",
+        "only invisible characters",
+        "only marks",
+        "stray text",
+    ]
     tag: str
 
     def __str__(self) -> str:
@@ -102,7 +130,7 @@ def parse(text: str) -> Completion | None:
     if match is None:
         return None
     parts = match.groupdict()
-    if any(not part.strip() for part in parts.values()):
+    if any(map(_lack, parts.values())):
         return None
     return Completion(coe=ChainOfEmpathy(**{name: parts[name] for name in LAYERS}), answer=parts["answer"])
 
@@ -123,8 +151,9 @@ def validate(text: str) -> list[Fault]:
     expected = [tag for tag in _ORDER if tag in firsts]
     faults += [Fault("out of order", seen) for seen, due in zip(firsts, expected, strict=True) if seen != due]
     for name in (*LAYERS, "answer"):
-        if re.search(rf"<{name}>\s*</{name}>", text):
-            faults.append(Fault("empty", f"<{name}>"))
+        lacks = (_lack(part) for part in re.findall(rf"<{name}>([^<]*)</{name}>", text))
+        if lack := next(filter(None, lacks), ""):
+            faults.append(Fault(lack, f"<{name}>"))
     if not faults or _has_stray_text(text):
         faults.append(Fault("stray text", "text"))
     return faults
@@ -141,14 +170,64 @@ def _has_stray_text(text: str) -> bool:
     return not inside and bool(text[start:].strip())
 
 
+def main_fault(text: str) -> str:
+    """Why ``text`` is not well-formed, in a few words of one kind, so that completions can be counted by it;
+    empty for a well-formed one."""
+    faults = validate(text)
+    found = [match.group(0) for match in _TAG.finditer(text)]
+    if not faults:
+        return ""
+    if not found:
+        return "no tag of the grammar"
+    if found == _ORDER[: len(found)] and len(found) < len(_ORDER) and not _has_stray_text(text):
+        return f"stops after {found[-1]}"  # most often cut off by the length limit
+    return str(faults[0])
+
+
+def cut_reasoning(text: str) -> str:
+    """``text`` without what a reasoning model thinks aloud: ``<think>``, ``<thinking>`` and ``<reasoning>``
+    blocks.
+
+    A block that is never closed ends at the next tag of the grammar, else with the text. What stands before
+    an end tag that was never opened is a block as well: some chat templates open it in the prompt.
+    """
+    if not (_REASONING.search(text) or _REASONED.search(text)):
+        return text
+    kept, at, unclosed = "", 0, set()
+    while found := _REASONING.search(text, at):
+        kept, name = kept + text[at : found.start()], found.group(1).lower()
+        end = None
+        if name not in unclosed:  # looked for once, or many open blocks would take quadratic time
+            end = re.compile(f"</{name}>", re.IGNORECASE).search(text, found.end())
+        if end is None:
+            unclosed.add(name)
+            tag = _TAG.search(text, found.end())
+            at = tag.start() if tag else len(text)
+        else:
+            at = end.end()
+    kept += text[at:]
+    ends = list(_REASONED.finditer(kept))
+    if ends and not _TAG.search(kept, 0, ends[-1].start()):
+        kept = kept[ends[-1].end() :]
+    return kept.strip()
+
+
+def written_answer(text: str) -> str | None:
+    """What stands in the last ``<answer>`` that holds text, up to its end tag; None where none does."""
+    parts = [part.split("</answer>", 1)[0] for part in cut_reasoning(text).split("<answer>")[1:]]
+    return next((_TAG.sub("", part).strip() for part in reversed(parts) if not _lack(part)), None)
+
+
 def answer_of(text: str) -> str:
-    """The reply a reader would see: the answer of a well-formed completion, else what follows the last
-    ``<answer>``, else the text without its tags."""
+    """The reply a reader would see: the answer of a well-formed completion, else :func:`written_answer`, else
+    the text up to ``</answer>`` without its tags; never a reasoning block, nor what follows an answer."""
     completion = parse(text)
     if completion is not None:
         return completion.answer
-    tail = text.rsplit("<answer>", 1)[-1]
-    return _TAG.sub("", tail).strip()
+    plain = cut_reasoning(text)
+    if "<answer>" in plain:
+        return written_answer(plain) or ""
+    return _TAG.sub("", plain.split("</answer>", 1)[0]).strip()
 
 
 def to_html(text: str, *, label: str = "", expected: bool = True) -> str:

@@ -35,8 +35,8 @@ def read_completions(path: str | Path) -> Completions:
     writes them.
 
     Raises:
-        UserError: no such file, no JSON object, a field missing or no text, a doubled (id, system), the name
-            of an attention check.
+        UserError: no such file, an empty one, no JSON object, a field missing or no text, a doubled
+            (id, system), the name of an attention check.
     """
     path = Path(path)
     if not path.is_file():
@@ -57,18 +57,33 @@ def read_completions(path: str | Path) -> Completions:
                 f"rename it"
             )
         systems[line.system] = line.completion
+    if not found:
+        raise UserError(f"{path}: the file is empty; give a JSONL of {{id, system, completion}}")
     return found
 
 
 def read_posts(path: str | Path) -> dict[str, str]:
     """Read posts: one ``{"id", "question"}`` a line, other fields aside, such as a split of notebook 01.
 
+    The same post may stand there again, as in a file of completions with their questions.
+
     Raises:
-        UserError: no such file, no JSON object, a field missing or no text.
+        UserError: no such file, no JSON object, a field missing or no text, one id with two posts.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(
             f"{path}: no such file; give a JSONL of {{id, question}}, such as test.jsonl of notebook 01"
         )
-    return {line.id: line.question for _, line in iter_jsonl(path, _Post, "; a line is {id, question}")}
+    posts: dict[str, str] = {}
+    first_line: dict[str, int] = {}
+    for number, line in iter_jsonl(path, _Post, "; a line is {id, question}"):
+        if posts.setdefault(line.id, line.question) != line.question:
+            raise UserError(
+                f"{path}, line {number}: field 'id': '{line.id}' is that of another post in line "
+                f"{first_line[line.id]}; give every post its own"
+            )
+        first_line.setdefault(line.id, number)
+    if not posts:
+        raise UserError(f"{path}: the file is empty; give a JSONL of {{id, question}}")
+    return posts

@@ -6,7 +6,6 @@ Does not know: where items come from (``sources``, ``synthesis``) or what is don
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from empathy_lib.core.coe import LAYERS, ChainOfEmpathy
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.json_text import decode, nearest_name, parse_json
 
 Intent = Literal["validated", "understood", "advice"]
 Record = TypeVar("Record", bound=BaseModel)
@@ -89,26 +89,34 @@ def iter_jsonl(path: Path, model: type[Record] = Item, layout: str = "") -> Iter
     line looks like.
 
     Raises:
-        UserError: a line is no JSON or breaks the schema; names file, line, field and remedy.
+        UserError: a line is no JSON, holds half a character, breaks the schema, or has a misspelt field where
+            a known one is not given; names file, line, field and remedy.
     """
     with Path(path).open("rb") as handle:
         for number, raw in enumerate(handle, 1):
-            try:
-                line = raw.decode("utf-8-sig")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{path}, line {number}: not UTF-8 text (byte {error.start + 1}); save the file as UTF-8"
-                ) from error
+            where = f"{path}, line {number}"
+            line = decode(raw, where)
             if not line.strip():
                 continue
+            value = parse_json(line, where, "each line must be one JSON object")
+            if not isinstance(value, dict):
+                kind = "a JSON list" if isinstance(value, list) else "no JSON object"
+                raise UserError(f"{where}: field 'record': {kind}; write one JSON object a line{layout}")
+            _refuse_misspelt(value, model, where)
             try:
-                yield number, model.model_validate(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise UserError(
-                    f"{path}, line {number}: not valid JSON ({error.msg}); each line must be one JSON object"
-                ) from error
+                record = model.model_validate(value)
             except ValidationError as error:
-                raise UserError(f"{path}, line {number}: {describe(error)}{layout}") from error
+                raise UserError(f"{where}: {describe(error)}{layout}") from error
+            yield number, record
+
+
+def _refuse_misspelt(value: dict, model: type[BaseModel], where: str) -> None:
+    """A field that is left out costs nothing but what it was for, so a misspelt one would be lost in
+    silence."""
+    absent = [name for name in model.model_fields if name not in value]
+    for name in value:
+        if name not in model.model_fields and (meant := nearest_name(name, absent)):
+            raise UserError(f"{where}: field '{name}': no such field; did you mean {meant}?")
 
 
 def read_jsonl(path: Path) -> list[Item]:

@@ -48,14 +48,13 @@ class Cube:
 
 
 def to_cube(ratings: pd.DataFrame | Cube) -> Cube:
-    """Arrange ratings as an array: systems in order of name, dimensions in the paper's order; attention
-    checks are left out.
+    """Arrange ratings as an array: systems in order of name, dimensions in the paper's order and a study's
+    own after them; attention checks are left out.
 
     A cube is given back as it is, so all that takes ratings takes a cube too.
 
     Raises:
-        UserError: fewer than two systems, a doubled (rater, item, dimension, system), or an unknown
-            dimension.
+        UserError: fewer than two systems, or a doubled (rater, item, dimension, system).
     """
     if isinstance(ratings, Cube):
         return ratings
@@ -64,13 +63,11 @@ def to_cube(ratings: pd.DataFrame | Cube) -> Cube:
     if ratings.duplicated(keys).any():
         twice = ratings.loc[ratings.duplicated(keys), keys].iloc[0].tolist()
         raise UserError(f"ratings: {', '.join(map(str, twice))} is there twice; keep one of the two rows")
-    unknown = set(ratings["dimension"]) - set(DIMENSIONS)
-    if unknown:
-        raise UserError(f"ratings: unknown dimension '{min(unknown)}'; use one of {', '.join(DIMENSIONS)}")
     raters, items, systems = (sorted(set(ratings[key])) for key in ("rater", "item", "system"))
     if len(systems) < 2:
         raise UserError(f"ratings: only {len(systems)} system; a ranking needs at least 2")
-    dimensions = [name for name in DIMENSIONS if name in set(ratings["dimension"])]
+    own = [name for name in dict.fromkeys(ratings["dimension"]) if name not in DIMENSIONS]
+    dimensions = [name for name in DIMENSIONS if name in set(ratings["dimension"])] + own
     labels = [raters, items, dimensions, systems]
     ranks = np.full([len(names) for names in labels], np.nan)
     ranks[

@@ -6,6 +6,9 @@ A rater sees the post and the replies under letters. By default the chain of emp
 tell which systems write one. Of a completion that breaks the grammar a rater sees what a user would see
 (``coe.answer_of``), which may hold words of the chain. The letters are drawn anew for every (rater, item);
 who is who, and which sheets are attention checks, stands in a file of its own, kept from the raters.
+
+Sheets, exports and key carry the same mark, a digest of the sheets as drawn, so that answers meet their own
+key only: letters and raters are called alike in every study.
 """
 
 from __future__ import annotations
@@ -23,10 +26,11 @@ import pandas as pd
 from empathy_lib.core import coe
 from empathy_lib.core.completions import Completions
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import read_json, write_json, write_text
+from empathy_lib.core.json_text import decode, parse_json
+from empathy_lib.core.run import digest, write_json, write_text
 from empathy_lib.human_eval import checks
 from empathy_lib.human_eval.blocks import blocks, deal
-from empathy_lib.human_eval.ratings import COLUMNS, SECONDS
+from empathy_lib.human_eval.ratings import COLUMNS, SECONDS, STUDY
 
 STUDY_FILE = "study.jsonl"
 KEY_FILE = "key.json"
@@ -47,6 +51,11 @@ class Study:
     items: list[str]
     systems: list[str]
     checks: list[str] = field(default_factory=list)
+
+    @property
+    def mark(self) -> str:
+        """Which study this is. It begins with a letter, or a spreadsheet might take it for a number."""
+        return f"study-{digest(self.sheets)[:12]}"
 
 
 def build_study(
@@ -166,10 +175,13 @@ def _chain(completion: str) -> str:
 
 
 def write_study(study: Study, folder: Path) -> None:
-    """Write ``study.jsonl`` (for the raters) and ``key.json`` (not for the raters) into ``folder``."""
-    lines = "".join(json.dumps(sheet, ensure_ascii=False) + "\n" for sheet in study.sheets)
+    """Write ``study.jsonl`` (for the raters) and ``key.json`` (not for the raters) into ``folder``, each with
+    the study's mark in a field ``study``."""
+    lines = "".join(
+        json.dumps({**sheet, STUDY: study.mark}, ensure_ascii=False) + "\n" for sheet in study.sheets
+    )
     write_text(Path(folder) / STUDY_FILE, lines)
-    write_json(Path(folder) / KEY_FILE, study.key)
+    write_json(Path(folder) / KEY_FILE, {STUDY: study.mark, **study.key})
 
 
 def sheet_to_html(sheet: dict) -> str:
@@ -189,20 +201,70 @@ def sheet_to_html(sheet: dict) -> str:
     )
 
 
+def read_key(path: str | Path) -> tuple[dict[str, dict[str, dict[str, str]]], str]:
+    """Read a ``key.json``: rater -> item -> letter -> system, and the study's mark, empty in a key of before
+    there were marks.
+
+    Raises:
+        UserError: no such file, no JSON, or another file than a key.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give the {KEY_FILE} that `study` or notebook 06 wrote")
+    remedy = f"give the {KEY_FILE} of the study"
+    text = decode(path.read_bytes(), str(path))
+    first = text.lstrip().split("\n", 1)[0]
+    if path.name == STUDY_FILE or (first.startswith("{") and '"replies"' in first):
+        raise UserError(f"{path}: holds the raters' sheets, not the key; give the {KEY_FILE} beside it")
+    key = parse_json(text, str(path), remedy)
+    if not isinstance(key, dict):
+        kind = "a JSON list" if isinstance(key, list) else "no JSON object"
+        raise UserError(f"{path}: holds {kind}, not rater -> item -> letter -> system; {remedy}")
+    mark = key.pop(STUDY) if isinstance(key.get(STUDY), str) else ""
+    for rater, items in key.items():
+        letters = list(items.values()) if isinstance(items, dict) else [None]
+        if not all(
+            isinstance(who, dict) and all(isinstance(system, str) for system in who.values())
+            for who in letters
+        ):
+            raise UserError(f"{path}: field '{rater}': is not item -> letter -> system; {remedy}")
+    return key, mark
+
+
+def belong_together(letters: pd.DataFrame, key_path: str | Path) -> bool:
+    """Whether the answers say that they are of the key's study: False where one of them carries no mark.
+
+    Raises:
+        UserError: they are of another study, or the key cannot be read.
+    """
+    _, mark = read_key(key_path)
+    if not mark or STUDY not in letters:
+        return False
+    for row in letters.itertuples():
+        if row.study not in ("", mark):
+            raise UserError(
+                f"{key_path}: is the key of {mark}, but the answers of rater '{row.rater}' on item "
+                f"'{row.item}' are of {row.study}; use the key of that study"
+            )
+    return bool((letters[STUDY] != "").all())
+
+
 def unblind(letters: pd.DataFrame, key_path: str | Path) -> pd.DataFrame:
     """Turn ranks of letters into ratings.
 
     Args:
-        letters: columns ``rater, item, dimension, letter, rank``, and ``seconds`` if known.
+        letters: columns ``rater, item, dimension, letter, rank``, and ``seconds`` and ``study`` (the mark) if
+            known.
         key_path: the ``key.json`` of the same study.
 
     Returns:
         Columns ``rater, item, dimension, system, rank`` and, where given, ``seconds`` (see ``ratings``).
 
     Raises:
-        UserError: no such key, or a (rater, item, letter) the key does not hold.
+        UserError: no such key, the key of another study, or a (rater, item, letter) the key does not hold.
     """
-    key = read_json(Path(key_path))
+    belong_together(letters, key_path)
+    key, _ = read_key(key_path)
     systems = []
     for row in letters.itertuples():
         system = key.get(row.rater, {}).get(row.item, {}).get(row.letter)

@@ -1,12 +1,16 @@
 """The rating store: one CSV line per opinion, checked on the way in.
 
-Knows: the columns, the four dimensions, what makes a line invalid, which ratings come from simulated raters.
+Knows: the columns, the names of dimensions, what makes a line invalid, which ratings come from simulated
+raters.
 Does not know: how a study is designed (``design``) or summarised (``ranking``).
 
 The columns are ``rater,item,dimension,system,rank``. Rank 1 is the best; equal ranks are a tie (``1,1,2``,
 ``1,1,3`` and ``1.5,1.5,3`` mean the same). A system without a line, or with an empty rank, was not ranked. A
 column ``seconds`` may follow: how long the rater had the sheet (rater, item) before them, repeated on its
-lines. While a study is blind, ``letter`` stands in the place of ``system``.
+lines. While a study is blind, ``letter`` stands in the place of ``system``, and a column ``study`` may say
+which study a sheet is of.
+
+The paper's four dimensions are known in any case (``fluency``); a study's own are called what it calls them.
 """
 
 from __future__ import annotations
@@ -18,11 +22,14 @@ from pathlib import Path
 import pandas as pd
 
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.json_text import nearest_name
 from empathy_lib.core.paper import DIMENSIONS
 from empathy_lib.core.run import write_text
 
 COLUMNS = ("rater", "item", "dimension", "system", "rank")
 SECONDS = "seconds"
+STUDY = "study"
+ALL_DIMENSIONS = "all"  # what results call the mean over dimensions; no dimension may
 DIMENSION_QUESTIONS = {
     "Fluency": "Does it read naturally?",
     "Identification": "Does it grasp what the person feels and why?",
@@ -30,6 +37,7 @@ DIMENSION_QUESTIONS = {
     "Suggestion": "Is its advice helpful?",
 }
 SIMULATED_PREFIX = "simulated-"
+_KNOWN = {name.casefold(): name for name in DIMENSIONS}
 
 
 def read_ratings(path: str | Path, *, blind: bool = False) -> pd.DataFrame:
@@ -43,12 +51,12 @@ def read_ratings(path: str | Path, *, blind: bool = False) -> pd.DataFrame:
     Returns:
         One row per given rank: ``rater``, ``item``, ``dimension``, ``system`` or ``letter`` (str), ``rank``
             (float), and ``seconds``
-        (float, NaN where empty) if the file has that column.
+        (float, NaN where empty) and, of a blind file, ``study`` if the file has those columns.
 
     Raises:
-        UserError: no such file, not UTF-8, empty, a missing column, a broken line, an empty name, an unknown
-            dimension, a rank that is no number from 1 up or is above the number of systems, a doubled (rater,
-            item, dimension, system), seconds that are no number from 0 up.
+        UserError: no such file, not UTF-8, empty, a missing column, a broken line, an empty name, a dimension
+            that is nearly another's or named "all", a rank that is no number from 1 up or is above the number
+            of systems, a doubled (rater, item, dimension, system), seconds that are no number from 0 up.
     """
     path = Path(path)
     columns = [*COLUMNS[:3], "letter" if blind else "system", COLUMNS[4]]
@@ -58,15 +66,17 @@ def read_ratings(path: str | Path, *, blind: bool = False) -> pd.DataFrame:
         )
     first_line: dict[tuple[str, ...], int] = {}
     rows: list[tuple] = []
+    dimensions: dict[str, tuple[str, str]] = {}
     try:
         # -sig: spreadsheets write a byte-order mark
         with path.open(encoding="utf-8-sig", newline="") as handle:
             reader = csv.DictReader(handle, strict=True)
             _check_header(path, reader.fieldnames, columns)
-            timed = SECONDS in reader.fieldnames
+            more = [name for name in (SECONDS, *([STUDY] if blind else [])) if name in reader.fieldnames]
             for record in reader:
                 where = f"{path}, line {reader.line_num}"
                 key, rank, seconds = _check_record(where, record, columns)
+                _check_spelling(where, key[2], dimensions)
                 if key in first_line:
                     raise UserError(
                         f"{where}, rater '{key[0]}': field '{columns[3]}': '{key[3]}' is already ranked for "
@@ -75,7 +85,7 @@ def read_ratings(path: str | Path, *, blind: bool = False) -> pd.DataFrame:
                     )
                 first_line[key] = reader.line_num
                 if rank is not None:
-                    rows.append((*key, rank, seconds))
+                    rows.append((*key, rank, seconds, record.get(STUDY, "").strip()))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as 'CSV UTF-8'") from error
     except csv.Error as error:
@@ -88,6 +98,12 @@ def read_ratings(path: str | Path, *, blind: bool = False) -> pd.DataFrame:
             f"{path}: holds no rank; give one line per (rater, item, dimension, {columns[3]}) below the "
             f"header"
         )
+    for name, (spelt, where) in dimensions.items():
+        near = name not in _KNOWN and nearest_name(spelt, DIMENSIONS)
+        if near and near.casefold() in dimensions:
+            raise UserError(
+                f"{where}: field 'dimension': '{spelt}' is none of the others; did you mean {near}?"
+            )
     most = len({row[3] for row in rows})
     for row in rows:
         if row[4] > most:
@@ -96,8 +112,22 @@ def read_ratings(path: str | Path, *, blind: bool = False) -> pd.DataFrame:
                 f"the number of {columns[3]}s "
                 f"({most}); use 1 (best) to {most}"
             )
-    table = pd.DataFrame(rows, columns=[*columns, SECONDS])
-    return table if timed else table[columns]
+    return pd.DataFrame(rows, columns=[*columns, SECONDS, STUDY])[[*columns, *more]]
+
+
+def dimension_name(name: str) -> str:
+    """A dimension as results call it: the paper's in its own spelling, others as they are."""
+    return _KNOWN.get(name.casefold(), name)
+
+
+def _check_spelling(where: str, dimension: str, seen: dict[str, tuple[str, str]]) -> None:
+    """A dimension spelt in two ways would be two; ``seen``: folded name -> spelling and its first line."""
+    spelt, first = seen.setdefault(dimension.casefold(), (dimension, where))
+    if spelt != dimension:
+        raise UserError(
+            f"{where}: field 'dimension': '{dimension}' is '{spelt}' in {first.rpartition(', ')[2]}; write "
+            f"it in one way"
+        )
 
 
 def _check_header(path: Path, header: list[str] | None, columns: list[str]) -> None:
@@ -128,13 +158,16 @@ def _check_record(
     where += f", rater '{rater}'"
     if not name:
         raise UserError(f"{where}: field '{columns[3]}' is empty; name the {columns[3]}")
-    if dimension not in DIMENSIONS:
+    if not dimension:
+        raise UserError(f"{where}: field 'dimension' is empty; name the dimension, such as {DIMENSIONS[0]}")
+    if dimension.casefold() == ALL_DIMENSIONS:
         raise UserError(
-            f"{where}: field 'dimension': unknown '{dimension}'; use one of {', '.join(DIMENSIONS)}"
+            f"{where}: field 'dimension': '{dimension}' is what results call the mean of the dimensions; "
+            f"rename it"
         )
     seconds = record.get(SECONDS, "").strip()
     return (
-        (rater, item, dimension, name),
+        (rater, item, dimension_name(dimension), name),
         _number(where, "rank", rank, 1, "use 1 for the best, 2 for the next, or leave it empty")
         if rank
         else None,

@@ -265,8 +265,13 @@ def examples_of(
 def reference_note(examples: Sequence[Example]) -> str:
     """How many references stand behind the scores; for captions."""
     counts = [len(example.references) for example in examples]
-    if not counts or max(counts) <= 1:
-        return "one reference a question: n-gram scores are not comparable with multi-reference ones"
+    if not any(counts):
+        return "no references: scores against references are not available"
+    if max(counts) == 1:
+        without = f", none for {counts.count(0)} of {len(counts)}" if 0 in counts else ""
+        return (
+            f"one reference a question{without}: n-gram scores are not comparable with multi-reference ones"
+        )
     return f"{min(counts)} to {max(counts)} references a question, {np.mean(counts):.1f} on average"
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from empathy_lib.core.coe import answer_of, is_well_formed
+from empathy_lib.core.coe import is_well_formed, written_answer
 from empathy_lib.core.config import GRPOStageConfig
 from empathy_lib.core.copying import copy_rate, mask_copied_spans
 from empathy_lib.reward.train import RewardModel
@@ -67,9 +67,16 @@ class AnswerReward:
         )
 
     def as_function(self) -> Callable[..., list[float]]:
-        """The reward in TRL's signature: completions of a batch and the dataset's ``question`` column."""
+        """The reward in TRL's signature: completions of a batch and the dataset's ``question`` column.
+
+        Without an ``<answer>`` that holds text there is nothing to pay for.
+        """
 
         def r_answer(completions: list[str], question: list[str], **_) -> list[float]:
-            return self.rate(question, [answer_of(text) for text in completions]).tolist()
+            answers = [written_answer(text) for text in completions]
+            rated = self.rate(question, [answer or "" for answer in answers])
+            return [
+                0.0 if answer is None else float(paid) for answer, paid in zip(answers, rated, strict=True)
+            ]
 
         return r_answer

@@ -19,7 +19,7 @@ from empathy_lib.core.identity import file_digest
 from empathy_lib.core.run import RATINGS, write_text
 from empathy_lib.core.schema import iter_jsonl
 from empathy_lib.human_eval.design import KEY_FILE, STUDY_FILE, unblind
-from empathy_lib.human_eval.ratings import write_ratings
+from empathy_lib.human_eval.ratings import STUDY, write_ratings
 from empathy_lib.human_eval.run.store import RatingStore
 
 
@@ -39,6 +39,7 @@ class Sheet(BaseModel):
     position: int
     item: str = Field(min_length=1)
     post: str
+    study: str = ""
     replies: list[Reply] = Field(min_length=2)
 
 
@@ -81,8 +82,9 @@ def read_sheets(folder: Path) -> dict[str, list[Sheet]]:
         sheets.append(sheet)
     if not sheets:
         raise UserError(f"{path}: the file is empty; write the study again")
+    marked = [(*row, sheet.study) for sheet in sheets for row in _letters([sheet])]
     unblind(
-        pd.DataFrame(_letters(sheets), columns=["rater", "item", "letter"]).assign(dimension="", rank=0), key
+        pd.DataFrame(marked, columns=["rater", "item", "letter", STUDY]).assign(dimension="", rank=0), key
     )
     ordered = sorted(sheets, key=lambda sheet: (sheet.rater, sheet.position))
     return {rater: list(own) for rater, own in groupby(ordered, key=lambda sheet: sheet.rater)}

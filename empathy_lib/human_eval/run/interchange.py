@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -27,16 +27,18 @@ import pandas as pd
 from pydantic import BaseModel, Field, ValidationError
 
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.json_text import decode, parse_json
 from empathy_lib.core.paper import DIMENSIONS
 from empathy_lib.core.run import write_json, write_text
 from empathy_lib.core.schema import describe
 from empathy_lib.human_eval.design import Study, write_study
 from empathy_lib.human_eval.instructions import DIMENSION_TEXTS, instructions
-from empathy_lib.human_eval.ratings import SECONDS
+from empathy_lib.human_eval.ratings import ALL_DIMENSIONS, SECONDS, STUDY, dimension_name, read_ratings
 
 CONFIG_FILE, TASKS_FILE = "label_studio_config.xml", "label_studio_tasks.json"
 SHEETS_FILE = "sheets.csv"
 LANGUAGES = ("zh", "en")
+RANKER = "ranker"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
 
@@ -77,9 +79,9 @@ def _letters(study: Study) -> tuple[list[str], bool]:
 
 def label_studio_tasks(study: Study) -> list[dict[str, Any]]:
     """The tasks, one for each sheet, as Label Studio imports them; no task names a system."""
-    tasks = []
+    tasks, mark = [], study.mark
     for sheet in study.sheets:
-        data = {field: sheet[field] for field in ("rater", "position", "item", "post")}
+        data = {STUDY: mark} | {field: sheet[field] for field in ("rater", "position", "item", "post")}
         for reply in sheet["replies"]:
             data |= {
                 f"{'reply' if field == 'text' else field}_{reply['letter']}": reply[field]
@@ -92,6 +94,7 @@ def label_studio_tasks(study: Study) -> list[dict[str, Any]]:
 
 
 class _Data(BaseModel):
+    study: str = ""
     rater: str = Field(min_length=1)
     item: str = Field(min_length=1)
     items: list[dict[str, str]]
@@ -102,13 +105,12 @@ class _Ranking(BaseModel):
 
 
 class _Result(BaseModel):
-    from_name: str = ""
-    type: str
+    from_name: str = Field(min_length=1)
     value: dict[str, Any]
 
 
 class _Annotation(BaseModel):
-    result: list[_Result]
+    result: list[dict[str, Any]]
     was_cancelled: bool = False
     lead_time: float | None = Field(None, ge=0)
 
@@ -118,31 +120,30 @@ class _Task(BaseModel):
     annotations: list[_Annotation]
 
 
-def read_label_studio(path: str | Path) -> pd.DataFrame:
+def read_label_studio(path: str | Path) -> tuple[pd.DataFrame, Counter[str]]:
     """Read a project's JSON export. Tasks without an annotation, and skipped ones, are left out.
 
     Returns:
-        Columns ``rater, item, dimension, letter, rank, seconds`` (``lead_time``), for ``design.unblind``.
+        Columns ``rater, item, dimension, letter, rank, seconds`` (``lead_time``) and ``study`` (the mark,
+        empty where a task has none), for ``design.unblind``; and how many results are no ranking, by type: a
+        relation, or a control that somebody added. A ranker with a name of its own is a dimension of its own.
 
     Raises:
-        UserError: no such file, no JSON, another layout, an unknown dimension, bucket or letter, a letter
+        UserError: no such file, no JSON, another layout, an unknown bucket or letter, a letter
             ranked twice, a sheet annotated twice, nothing annotated; names the task's place in the file and
             the rater.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; export the project from Label Studio as JSON")
-    try:
-        tasks = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(
-            f"{path}: not valid JSON ({error}); export the project from Label Studio as JSON"
-        ) from error
+    remedy = "export the project from Label Studio as JSON"
+    tasks = parse_json(decode(path.read_bytes(), str(path)), str(path), remedy)
     if not isinstance(tasks, list):
         raise UserError(
             f"{path}: holds no list of tasks; export the project from Label Studio as JSON, not as JSON-MIN"
         )
     rows: list[tuple] = []
+    skipped: Counter[str] = Counter()
     seen: dict[tuple[str, str], int] = {}
     for number, raw in enumerate(tasks, 1):
         data = raw.get("data") if isinstance(raw, dict) else None
@@ -159,9 +160,31 @@ def read_label_studio(path: str | Path) -> pd.DataFrame:
             )
         seen[sheet] = number
         rows += _ranks(where, task.data, kept[0])
+        skipped.update(kind for result in kept[0].result if (kind := _kind(result)) != RANKER)
     if not rows:
         raise UserError(f"{path}: holds no ranked reply; export the project once somebody has ranked one")
-    return pd.DataFrame(rows, columns=["rater", "item", "dimension", "letter", "rank", SECONDS])
+    table = pd.DataFrame(rows, columns=["rater", "item", "dimension", "letter", "rank", SECONDS, STUDY])
+    return table, skipped
+
+
+def _kind(result: dict[str, Any]) -> str:
+    return str(result.get("type") or "without a type")
+
+
+def read_answers(path: str | Path) -> tuple[pd.DataFrame, Counter[str]]:
+    """Read what came back, a JSON export (by its suffix in any case, or by its beginning) or a filled CSV; as
+    :func:`read_label_studio` gives it.
+
+    Raises:
+        UserError: as :func:`read_label_studio` and ``ratings.read_ratings``.
+    """
+    path, begins = Path(path), b""
+    if path.is_file():
+        with path.open("rb") as handle:
+            begins = handle.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if path.suffix.lower() == ".json" or begins[:1] in (b"[", b"{"):
+        return read_label_studio(path)
+    return read_ratings(path, blind=True), Counter()
 
 
 def _valid(model: type[BaseModel], value: Any, where: str) -> Any:
@@ -174,20 +197,20 @@ def _valid(model: type[BaseModel], value: Any, where: str) -> Any:
 
 
 def _ranks(where: str, data: _Data, annotation: _Annotation) -> list[tuple]:
-    named = {dimension.lower(): dimension for dimension in DIMENSIONS}
     letters = {item.get("id") for item in data.items}
     buckets = {f"rank_{rank}": float(rank) for rank in range(1, len(letters) + 1)}
     rows: list[tuple] = []
     seen: set[tuple[str, str]] = set()
-    for result in annotation.result:
-        if result.type != "ranker":
-            continue  # a control that somebody added
-        if result.from_name not in named:
+    for raw in annotation.result:
+        if _kind(raw) != RANKER:
+            continue
+        result = _valid(_Result, raw, where)
+        dimension = dimension_name(result.from_name)
+        if dimension.casefold() == ALL_DIMENSIONS:
             raise UserError(
-                f"{where}: ranker '{result.from_name}' is none of {', '.join(named)}; use the study's "
-                f"labelling config"
+                f"{where}: ranker '{dimension}' is called what results call the mean of the dimensions; "
+                f"rename it"
             )
-        dimension = named[result.from_name]
         for bucket, ids in _valid(_Ranking, result.value, f"{where}, {dimension}").ranker.items():
             if bucket == "_":
                 continue
@@ -210,6 +233,7 @@ def _ranks(where: str, data: _Data, annotation: _Annotation) -> list[tuple]:
                         letter,
                         buckets[bucket],
                         float("nan") if lead is None else lead,
+                        data.study,
                     )
                 )
     return rows
@@ -225,7 +249,8 @@ def sheets_csv(study: Study) -> str:
     _, chained = _letters(study)
     shown = [*(["chain"] if chained else []), "text"]
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(["rater", "item", "dimension", "letter", "rank", "position", "post", *shown])
+    writer.writerow(["rater", "item", "dimension", "letter", "rank", "position", STUDY, "post", *shown])
+    mark = study.mark
     for sheet in study.sheets:
         for dimension in DIMENSIONS:
             for reply in sheet["replies"]:
@@ -234,7 +259,16 @@ def sheets_csv(study: Study) -> str:
                     for text in (sheet["post"], *(reply[name] for name in shown))
                 ]
                 writer.writerow(
-                    [sheet["rater"], sheet["item"], dimension, reply["letter"], "", sheet["position"], *texts]
+                    [
+                        sheet["rater"],
+                        sheet["item"],
+                        dimension,
+                        reply["letter"],
+                        "",
+                        sheet["position"],
+                        mark,
+                        *texts,
+                    ]
                 )
     return lines.getvalue()
 

@@ -337,3 +337,37 @@ def test_publish_refuses_a_run_that_is_not_whole(finished, spoil, message):
     with pytest.raises(UserError, match="was not executed"):
         report.publish(run, parameters, root)
     assert not (root / "notebooks").exists() and (root / "figures" / "01_old.png").exists()
+
+
+HALF = {"id": "0", "system": "b", "completion": "\ud83d…", "question": "\ud83d…", "rater": "r", "data": {}}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["study", "HALF", "--posts", "GOOD", "--out", "OUT"],
+        ["study", "GOOD", "--posts", "HALF", "--out", "OUT"],
+        ["judge", "HALF", "--model", "m", "--dry-run", "--out", "OUT"],
+        ["judge", "GOOD", "--posts", "HALF", "--model", "m", "--dry-run", "--out", "OUT"],
+        ["judge", "GOOD", "--ratings", "CESU", "--model", "m", "--dry-run", "--out", "OUT"],
+        ["score", "HALF", "--out", "OUT"],
+        ["unblind", "HALF", "--key", "HALF", "--out", "OUT"],
+        ["unblind", "CSV", "--key", "HALF", "--out", "OUT"],
+        ["unblind", "CESU", "--key", "HALF", "--out", "OUT"],
+        ["rank", "CESU", "--out", "OUT"],
+    ],
+)
+def test_half_a_character_is_one_line_in_every_command(tmp_path, monkeypatch, capsys, words):
+    files = {name: tmp_path / f"半 {name}" for name in ("HALF", "GOOD", "CSV", "CESU", "OUT")}
+    whole = [{**HALF, "completion": "好", "question": "怎么办", "system": system} for system in "ab"]
+    files["HALF"].write_text(json.dumps(HALF), encoding="utf-8")
+    files["GOOD"].write_text("\n".join(map(json.dumps, whole)), encoding="utf-8")
+    head = b"rater,item,dimension,system,letter,rank\n"
+    files["CSV"].write_bytes(head + b"r,0,Fluency,a,A,1\n")
+    files["CESU"].write_bytes(head + b"r,0,\xed\xa0\xbd,a,A,1\n")
+    monkeypatch.setattr(sys, "argv", ["empathy_lib", *(str(files.get(word, word)) for word in words)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    said = capsys.readouterr().err
+    assert caught.value.code == 2 and said.count("\n") == 1 and not files["OUT"].exists()
+    assert "lone surrogate" in said or "not UTF-8 text" in said

@@ -122,6 +122,8 @@ def test_a_failing_cell_stops_the_run_and_the_printed_command_resumes(folder: Pa
     assert options == expected
 
     switch.touch()
+    (folder / "run" / "01_dataset").mkdir()
+    (folder / "run" / "01_dataset" / "manifest.json").write_text("{}")
     run(
         plan(
             folder, notebooks, first=options["--from"], last=options["--to"], assignments=(options["--set"],)
@@ -129,6 +131,32 @@ def test_a_failing_cell_stops_the_run_and_the_printed_command_resumes(folder: Pa
     )
     assert (folder / "run" / "count").read_text() == "a" and (folder / "run" / "third").exists()
     assert not any(cell.get("outputs") for cell in nbformat.read(made.executed / "02_b.ipynb", 4).cells)
+
+
+def test_a_stage_that_is_read_and_not_there_names_the_command_that_makes_it(folder: Path):
+    notebooks = [notebook(folder / f"0{i}_x.ipynb") for i in range(1, 7)]
+    data = folder / "我的 data.json"
+    data.write_text(json.dumps([{"question": "为什么", "answers": [{"answer_text": "答"}]}]), "utf-8")
+    fields = {"first": "04", "last": "05", "assignments": ("grpo.max_steps=3",), "data": str(data)}
+    for stage in ("01_dataset", "02_sft", "03_reward"):
+        with pytest.raises(UserError) as caught:
+            plan(folder, notebooks, **fields)
+        assert str(caught.value).startswith(f"--from 04: {folder / 'run'} has no finished stage {stage}, ")
+        words = shlex.split(str(caught.value).split("run: ", 1)[1])
+        assert dict(zip(words[4::2], words[5::2], strict=True)) == {
+            "--profile": "smoke",
+            "--run-dir": str(folder / "run"),
+            "--set": "grpo.max_steps=3",
+            "--data": str(data),
+            "--from": stage[:2],
+            "--to": "05",
+        }
+        (folder / "run" / stage).mkdir()
+        (folder / "run" / stage / "manifest.json").write_text("{}")
+    assert len(plan(folder, notebooks, **fields).notebooks) == 2
+    assert len(plan(folder, notebooks, **fields | {"first": "02"}).notebooks) == 4
+    with pytest.raises(UserError, match="has no finished stage 05_metrics, which it reads; run: "):
+        plan(folder, notebooks, **fields | {"first": "06", "last": "06"})
 
 
 def test_a_user_error_in_a_cell_is_its_message_only(folder: Path):

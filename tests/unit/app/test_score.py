@@ -114,6 +114,65 @@ def test_without_a_post_nothing_is_said_of_copying_and_without_references_nothin
     assert scores["length"]["value"] == len(REPLY)
 
 
+@pytest.mark.parametrize(
+    ("counts", "note"),
+    [
+        ((0, 0), "no references: scores against references are not available"),
+        ((1, 0), "one reference a question, none for 1 of 2: n-gram"),
+        ((1, 1), "one reference a question: n-gram"),
+        ((2, 0), "0 to 2 references a question"),
+    ],
+)
+def test_the_note_counts_references(tmp_path, counts, note):
+    lines = [{**GOOD, "id": str(n), "references": ["好的"] * count} for n, count in enumerate(counts)]
+    found = score_lines(read_lines(written(tmp_path, *lines)), Settings(bootstrap=10))[1]
+    assert found.startswith(note)
+
+
+@pytest.mark.parametrize("name", ["reference", "Reference", "refs_", "referencs", "REFERENCES", "ref"])
+def test_a_misspelt_field_is_named_and_a_foreign_one_is_left_alone(tmp_path, name):
+    line = {"id": "2", "completion": "x", "answers": [], "code": 1, "reference_id": 3}
+    if name == "refs_":
+        assert len(read_lines(written(tmp_path, {**line, name: ["x"]}))) == 1
+        return
+    path = written(tmp_path, GOOD, {**line, name: ["x"]})
+    with pytest.raises(UserError) as error:
+        read_lines(path)
+    assert str(error.value) == f"{path}, line 2: field '{name}': no such field; did you mean references?"
+
+
+def test_why_completions_are_not_well_formed_is_counted_and_thoughts_are_cut(tmp_path, monkeypatch, capsys):
+    good, out = GOOD["completion"], tmp_path / "分 scores.json"
+    texts = [
+        good,
+        f"<think>想一想</think>{good}",
+        good.removesuffix("</answer>"),
+        good.removesuffix("</answer>"),
+        good.replace("焦虑", "。"),
+        good + "尾巴",
+        REPLY,
+    ]
+    path = written(tmp_path, *({**GOOD, "id": str(n), "completion": text} for n, text in enumerate(texts)))
+    monkeypatch.setattr(
+        sys, "argv", ["empathy_lib", "score", str(path), "--out", str(out), "--bootstrap", "10"]
+    )
+    for _ in range(2):  # a second run on top of the first
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        assert not caught.value.code
+    entry, shown = json.loads(out.read_text(encoding="utf-8"))["well_formed"], capsys.readouterr().out
+    reasons = {
+        "stops after <answer>": 2,
+        "only marks: <L1>": 1,
+        "stray text: text": 1,
+        "no tag of the grammar": 1,
+    }
+    assert entry["value"] == pytest.approx(2 / 7)
+    assert entry["reasons"] == reasons and entry["reasoning_cut"] == 1
+    assert "cut before scoring in 1 completions" in shown and "not well-formed: 5 completions" in shown
+    assert all(f"{count:6}  {reason}\n" in shown for reason, count in reasons.items())
+
+
 def test_gold_labels_are_marked_and_a_system_that_is_not_asked_for_a_chain_is_not(tmp_path):
     gold = {
         "emotion": "焦虑",
@@ -148,6 +207,13 @@ def test_gold_labels_are_marked_and_a_system_that_is_not_asked_for_a_chain_is_no
         ([GOOD, {**GOOD, "id": 2}], "line 2: field 'id'"),
         ([GOOD, GOOD], "line 2: field 'id': '1' is that of line 1"),
         ([{"id": "1"}], "line 1: field 'completion'"),
+        (
+            [GOOD, '{"id": "b", "completion": "\\ud83d…"}'],
+            "line 2: field 'completion': holds a lone surrogate",
+        ),
+        ([GOOD, '{"id": "b", "completion": "x", "n": ' + "9" * 5000 + "}"], "line 2: holds an integer"),
+        ([GOOD, "[" * 20_000 + "]" * 20_000], "line 2: JSON nested too deep"),
+        ([json.dumps([GOOD])], "line 1: field 'record': a JSON list; write one JSON object a line"),
         ([{**GOOD, "references": "x"}], "field 'references'"),
     ],
 )

@@ -44,7 +44,12 @@ PIECES = st.sampled_from(
     ]
 )
 PROSE = st.lists(PIECES, max_size=6).map("".join) | st.text(max_size=20)
-WORDS = PROSE.filter(lambda text: text.strip() and not re.search("|".join(TAG_TEXTS), text))
+WORDS = PROSE.filter(
+    lambda text: (
+        any("0" <= c <= "z" or "\u4e00" <= c <= "\u9fff" for c in text if c.isalnum())
+        and not re.search("|".join(TAG_TEXTS), text)
+    )
+)
 NOISE = st.lists(PIECES | st.sampled_from(TAG_TEXTS), max_size=30).map("".join) | st.text(max_size=60)
 
 
@@ -109,6 +114,10 @@ def test_white_space_between_tags_is_free(space):
         (GOOD.replace("<L1>a</L1>", "<L1>a</L1>" * 2), [Fault("doubled", "<L1>"), Fault("doubled", "</L1>")]),
         (GOOD.replace("<L3>c</L3>", "<L3> \n</L3>"), [Fault("empty", "<L3>")]),
         (GOOD.replace("e</answer>", "</answer>"), [Fault("empty", "<answer>")]),
+        (GOOD.replace("<L3>c", "<L3>\u200b\ufeff"), [Fault("only invisible characters", "<L3>")]),
+        (GOOD.replace("<L3>c", "<L3>\u3164 \u2800"), [Fault("only invisible characters", "<L3>")]),
+        (GOOD.replace("<L3>c", "<L3>。"), [Fault("only marks", "<L3>")]),
+        (GOOD.replace("e</answer>", "\u200b……</answer>"), [Fault("only marks", "<answer>")]),
         (GOOD.replace("<L1>a</L1><L2>b</L2>", "<L2>b</L2><L1>a</L1>"), "out of order"),
         ("<answer>e</answer>" + GOOD.removesuffix("<answer>e</answer>"), "out of order"),
         (GOOD.replace("<L2>b</L2>", "").replace("<L1>a</L1>", "<L1>a<L2>b</L2></L1>"), "out of order"),
@@ -146,6 +155,12 @@ def test_a_chain_that_repeats_itself_is_refused_at_once():
         (GOOD.replace("<L2>b</L2>", "").replace("e</", " e </"), "e"),
         ("<L1>a</L1><answer>first</answer><answer>second", "second"),
         ("  只有文字 ", "只有文字"),
+        (GOOD + "以上仅供参考 L1", "e"),
+        (GOOD.replace("<L2>b</L2>", "") + "尾巴", "e"),
+        ("<answer>先写的</answer>尾巴<answer>。", "先写的"),
+        ("没有开头</answer>尾巴", "没有开头"),
+        ("<think>她很难过</think>抱抱你", "抱抱你"),
+        ("<think>没有写完", ""),
         ("<empathy_think><L1>a</L1>", "a"),
         ("", ""),
     ],
@@ -168,7 +183,60 @@ def test_html_escapes_what_the_model_wrote_in_both_shapes():
     assert all(title in to_html(GOOD) for title in map(coe.html.escape, coe.LAYER_TITLES.values()))
 
 
-@pytest.mark.parametrize("bad", ["", "  \n", "a<L2>b", "</answer>"])
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (GOOD, GOOD),
+        (f"<think>想\n一想</think>\n{GOOD}", GOOD),
+        (f"<Thinking>a <L1> b</Thinking><reasoning>c</reasoning>{GOOD}", GOOD),
+        (f"模板已开头</think>{GOOD}", GOOD),
+        (f"<think>没有结尾{GOOD}", GOOD),
+        (GOOD.replace("e</", "e<think>没有结尾</"), GOOD),
+        ("<think>甲<think>乙</think>丙</think>丁", "丁"),
+    ],
+)
+def test_reasoning_is_cut(text, left):
+    assert coe.cut_reasoning(text) == left
+
+
+def test_many_open_blocks_take_no_quadratic_time():
+    started = time.perf_counter()
+    assert coe.cut_reasoning("<think>想<L1>" * 20_000)
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (GOOD, "e"),
+        ("只有文字", None),
+        ("<answer></answer>", None),
+        ("<answer>\u200b</answer>", None),
+        ("<answer>没写完", "没写完"),
+    ],
+)
+def test_an_answer_stands_in_its_tag(text, answer):
+    assert coe.written_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (GOOD, ""),
+        ("抱抱你", "no tag of the grammar"),
+        ("", "no tag of the grammar"),
+        (GOOD.removesuffix("</answer>"), "stops after <answer>"),
+        (GOOD[: GOOD.index("</L2>")], "stops after <L2>"),
+        (GOOD.replace("<L2>b</L2>", ""), "missing: <L2>"),
+        (GOOD.replace("<L3>c", "<L3>。"), "only marks: <L3>"),
+        (GOOD + "尾巴", "stray text: text"),
+    ],
+)
+def test_each_completion_has_one_main_fault(text, reason):
+    assert coe.main_fault(text) == reason
+
+
+@pytest.mark.parametrize("bad", ["", "  \n", "a<L2>b", "</answer>", "\u200b", "。", "\u3164"])
 def test_a_chain_or_answer_with_empty_text_or_tags_is_refused(bad):
     with pytest.raises(ValidationError, match=r"every part|remove it"):
         ChainOfEmpathy(**dict.fromkeys(LAYERS, "x") | {"L3": bad})

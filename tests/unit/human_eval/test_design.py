@@ -12,7 +12,14 @@ from empathy_lib.core.completions import CHECK_PREFIX, read_completions, read_po
 from empathy_lib.core.errors import UserError
 from empathy_lib.human_eval import checks
 from empathy_lib.human_eval.blocks import blocks, imbalance
-from empathy_lib.human_eval.design import build_study, sheet_to_html, unblind, write_study
+from empathy_lib.human_eval.design import (
+    belong_together,
+    build_study,
+    read_key,
+    sheet_to_html,
+    unblind,
+    write_study,
+)
 
 SYSTEMS = ["base", "bm25", "few_shot", "grpo", "sft", "sft_no_coe"]
 COE = "<empathy_think><L1>a</L1><L2>b</L2><L3>c</L3><L4>d</L4></empathy_think><answer>{}</answer>"
@@ -71,7 +78,8 @@ def test_what_raters_see_names_no_system_and_shows_no_chain(tmp_path):
     assert not any(f'"{system}"' in seen for system in SYSTEMS)
     assert "<" not in seen
     assert "reply" in seen
-    assert json.loads((tmp_path / "key.json").read_text()) == study().key
+    assert json.loads((tmp_path / "key.json").read_text()) == {"study": study().mark, **study().key}
+    assert study().mark != study(seed=2).mark
 
 
 def seen_pairs(made):
@@ -279,3 +287,72 @@ def test_broken_completions_are_named(tmp_path, line, says):
     assert says in str(error.value) and str(path) in str(error.value)
     with pytest.raises(UserError, match="no such file"):
         read_completions(tmp_path / "none.jsonl")
+
+
+LETTERS = ["rater", "item", "dimension", "letter", "rank"]
+
+
+def answers(made, **more):
+    """Every letter of a study ranked first."""
+    rows = [(s["rater"], s["item"], "Fluency", r["letter"], 1) for s in made.sheets for r in s["replies"]]
+    return pd.DataFrame(rows, columns=LETTERS).assign(**more)
+
+
+def test_another_study_s_key_is_refused(tmp_path):
+    """Both studies have the same raters, items and letters; only the mark tells them apart."""
+    made, other = study(seed=1, items=9), study(seed=2, items=9)
+    write_study(made, tmp_path)
+    key = tmp_path / "key.json"
+    assert len(unblind(answers(other), key)) == len(answers(other)), "without a mark nothing can be told"
+    assert not belong_together(answers(other), key) and not belong_together(answers(made, study=""), key)
+    assert belong_together(answers(made, study=made.mark), key)
+    with pytest.raises(UserError, match=f"key of {made.mark}, but the answers .* are of {other.mark}; use"):
+        unblind(answers(other, study=other.mark), key)
+    key.write_text(json.dumps(made.key), encoding="utf-8")  # as keys were before there were marks
+    assert read_key(key) == (made.key, "") and not belong_together(answers(made, study=made.mark), key)
+    assert set(unblind(answers(made, study=made.mark), key)["system"]) == set(SYSTEMS)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[]", "holds a JSON list"),
+        ("3", "holds no JSON object"),
+        ("", "not valid JSON"),
+        ('{"rater-01": {"q1": ["A"]}}', "field 'rater-01': is not item -> letter -> system"),
+        ('{"rater-01": "x"}', "field 'rater-01'"),
+        ('{"rater-01": {"q1": {"A": "\\ud83d"}}}', "lone surrogate"),
+    ],
+)
+def test_what_is_no_key_is_refused(tmp_path, content, says):
+    (tmp_path / "钥匙 key.json").write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=says) as error:
+        read_key(tmp_path / "钥匙 key.json")
+    assert ";" in str(error.value) and "\n" not in str(error.value)
+    write_study(study(), tmp_path)
+    with pytest.raises(
+        UserError, match=r"holds the raters' sheets, not the key; give the key.json beside it"
+    ):
+        read_key(tmp_path / "study.jsonl")
+    with pytest.raises(UserError, match=r"no such file; give the key\.json"):
+        read_key(tmp_path)
+
+
+def test_an_id_of_two_posts_is_refused_and_the_same_post_again_is_not(tmp_path):
+    path = tmp_path / "posts.jsonl"
+    lines = ['{"id": "q1", "question": "你好"}', '{"id": "q2", "question": "在吗"}']
+    path.write_text("\n".join([*lines, lines[0]]), encoding="utf-8")
+    assert read_posts(path) == {"q1": "你好", "q2": "在吗"}
+    path.write_text("\n".join([*lines, '{"id": "q1", "question": "别的"}']), encoding="utf-8")
+    with pytest.raises(UserError, match="line 3: field 'id': 'q1' is that of another post in line 1; give"):
+        read_posts(path)
+    path.write_text("\n", encoding="utf-8")
+    for read in (read_posts, read_completions):
+        with pytest.raises(UserError, match="the file is empty; give"):
+            read(path)
+
+
+def test_raters_see_no_thoughts_and_no_tail():
+    texts = {"sft": COE.format("抱抱你") + "（以上为模型输出）", "base": "<think>她想要安慰</think>别怕"}
+    made = build_study({"q1": texts}, POSTS, raters=1, items=1, rng=np.random.default_rng(0))
+    assert {reply["text"] for reply in made.sheets[0]["replies"]} == {"抱抱你", "别怕"}

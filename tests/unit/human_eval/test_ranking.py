@@ -470,7 +470,6 @@ def test_missing_at_random_changes_little():
             pd.concat([rankings(("r1", "q1", {"a": 1, "b": 2}))] * 2, ignore_index=True),
             "r1, q1, Fluency, a is there twice",
         ),
-        (rankings(("r1", "q1", {"a": 1, "b": 2}), dimension="Warmth"), "unknown dimension 'Warmth'"),
     ],
 )
 def test_bad_frames_are_named(given, says):

@@ -4,7 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from empathy_lib.core.errors import UserError
+from empathy_lib.human_eval.cube import to_cube
 from empathy_lib.human_eval.ratings import COLUMNS, is_simulated, read_ratings, write_ratings
+from empathy_lib.human_eval.summary import summarise
 
 HEADER = "rater,item,dimension,system,rank\n"
 GOOD = HEADER + "r1,q1,Fluency,sft,1\nr1,q1,Fluency,base,2\n"
@@ -58,12 +60,22 @@ def test_columns_may_stand_in_any_order_with_others_between(tmp_path):
             "line 4, rater 'r1': field 'rank': 3 is above the number of systems (2)",
         ),
         (
-            GOOD + "r1,q2,Warmth,sft,1\n",
-            "line 4, rater 'r1': field 'dimension': unknown 'Warmth'; use one of Fluency, ",
+            GOOD + "r1,q2,Fluencey,sft,1\n",
+            "line 4: field 'dimension': 'Fluencey' is none of the others; did you mean Fluency?",
         ),
         (
             GOOD + "r1,q1,Fluency,sft,2\n",
             "line 4, rater 'r1': field 'system': 'sft' is already ranked for item 'q1', Fluency in line 2",
+        ),
+        (GOOD + "r1,q2,,sft,1\n", "line 4, rater 'r1': field 'dimension' is empty; name"),
+        (GOOD + "r1,q2,All,sft,1\n", "'All' is what results call the mean of the dimensions; rename it"),
+        (
+            GOOD + "r1,q2,温度 Warmth,sft,1\nr1,q2,温度 warmth,base,1\n",
+            "line 5: field 'dimension': '温度 warmth' is '温度 Warmth' in line 4; write",
+        ),
+        (
+            GOOD + "r1,q1,FLUENCY,sft,2\n",
+            "'sft' is already ranked for item 'q1', Fluency in line 2",
         ),
         (GOOD + ",q1,Fluency,sft,2\n", "line 4: field 'rater' is empty"),
         (GOOD + "r1,q1\n", "line 4: the line has too few fields"),
@@ -132,3 +144,21 @@ def test_round_trip_keeps_awkward_names(tmp_path):
 def test_simulated_label_survives_the_csv(tmp_path):
     assert is_simulated(read_ratings(write(tmp_path, GOOD.replace("r1", "simulated-01"))))
     assert not is_simulated(read_ratings(write(tmp_path, GOOD)))
+
+
+def test_known_dimensions_in_any_case_and_a_study_s_own(tmp_path):
+    own = "r1,q1,温度 Warmth,sft,2\nr1,q1,温度 Warmth,base,1\n"
+    own += "r1,q1,Suggestions,sft,1\nr1,q1,Suggestions,base,2\n"
+    table = read_ratings(write(tmp_path, GOOD.replace("Fluency", "fluency") + own))
+    assert table["dimension"].unique().tolist() == ["Fluency", "温度 Warmth", "Suggestions"]
+    assert to_cube(table).dimensions == ["Fluency", "温度 Warmth", "Suggestions"]
+    found = summarise(table)
+    assert list(found) == ["all", "Fluency", "温度 Warmth", "Suggestions"]
+    assert found["Fluency"]["sft"]["mean_rank"] == 1.0 and found["温度 Warmth"]["sft"]["mean_rank"] == 2.0
+
+
+def test_the_mark_of_a_study_is_read_from_its_sheets_only(tmp_path):
+    marked = "rater,item,dimension,letter,rank,study\nr1,q1,Fluency,A,1,study-1\nr1,q1,Fluency,B,2,\n"
+    table = read_ratings(write(tmp_path, marked), blind=True)
+    assert table["study"].tolist() == ["study-1", ""]
+    assert "study" not in read_ratings(write(tmp_path, marked.replace("letter", "system")))

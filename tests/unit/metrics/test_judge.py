@@ -280,3 +280,9 @@ def test_the_command(server, tmp_path, monkeypatch, capsys):
     assert server.requests[0]["temperature"] == 0
     status_, _, err = call("--set", "colour=red")
     assert status_ == 2 and "dataset.teacher.colour: no such field" in err
+
+
+def test_the_judge_sees_no_tail_and_no_thoughts():
+    texts = {"a": "<think>她要安慰</think>慢慢来", "b": "<answer>我在听</answer>以上由模型写成"}
+    (duel,) = j.duels({"q0": texts}, QUESTIONS, most=1, seed=1)
+    assert (duel.reply_a, duel.reply_b) == ("慢慢来", "我在听")

@@ -30,3 +30,16 @@ def test_rewards_in_trl_signature():
     assert reward.__name__ == "r_answer"
     assert reward(completions=texts, question=["q", "q"], prompts=None) == [1.0, 0.0]
     assert paid.r_format(texts, prompts=None) == [1.0, 0.0]
+
+
+def test_a_completion_without_an_answer_earns_nothing():
+    texts = ["好好", "<empathy_think><L1>好</L1>", "<answer>。</answer>", "<answer>好好"]
+    for kind in ("threshold", "smooth"):
+        reward = paid.AnswerReward(FakeJudge(), kind).as_function()
+        assert reward(completions=texts, question=["q"] * 4) == [0.0, 0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("layer", ["\u200b", "。", " \u3164 "])
+def test_a_layer_without_a_word_earns_no_format_reward(layer):
+    text = coe.render(coe.ChainOfEmpathy(L1="a", L2="b", L3="c", L4="d"), "e")
+    assert paid.r_format([text, text.replace("<L3>c", f"<L3>{layer}")]) == [1.0, 0.0]

@@ -17,6 +17,7 @@ from empathy_lib.human_eval.ratings import read_ratings
 from empathy_lib.human_eval.run.interchange import (
     label_studio_config,
     label_studio_tasks,
+    read_answers,
     read_label_studio,
     sheets_csv,
     write_package,
@@ -76,7 +77,7 @@ def annotated(made):
 
 def written(tmp_path, tasks):
     path = tmp_path / "导出 export.json"
-    path.write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")
+    path.write_text(json.dumps(tasks), encoding="utf-8")
     return path
 
 
@@ -101,7 +102,8 @@ def test_the_config_is_xml_whose_variables_the_tasks_fill(show_chain):
 def test_label_studio_round_trip(tmp_path):
     made = study(attention_checks=1)
     write_study(made, tmp_path)
-    letters = read_label_studio(written(tmp_path, annotated(made)))
+    letters, skipped = read_label_studio(written(tmp_path, annotated(made)))
+    assert skipped == {"textarea": 8} and set(letters["study"]) == {made.mark}
     assert (letters["seconds"] == 60.5).all() and len(letters) == 2 * 4 * 4 * 3
     ratings = unblind(letters, tmp_path / "key.json")
     plain = ratings[~ratings["system"].str.startswith("attention")]
@@ -123,7 +125,7 @@ def test_what_is_not_annotated_or_skipped_or_left_in_the_list_has_no_rank(tmp_pa
         "_": ["C"],
     }
     del tasks[3]["annotations"][0]["lead_time"]
-    letters = read_label_studio(written(tmp_path, tasks))
+    letters, _ = read_label_studio(written(tmp_path, tasks))
     assert len(letters) == 4 * 4 * 3 - 1
     partly = letters[
         (letters["item"] == tasks[2]["data"]["item"])
@@ -163,7 +165,9 @@ RESULT = ("annotations", 0, "result", 0)
         ),
         (change(("data", "items"), "A"), "task 1, rater 'rater-01': field 'data.items'"),
         (change(("annotations",), None), "field 'annotations'"),
-        (change((*RESULT, "from_name"), "warmth"), "ranker 'warmth' is none of fluency, identification"),
+        (change((*RESULT, "from_name"), "all"), "ranker 'all' is called what results call the mean"),
+        (change((*RESULT, "from_name"), ""), "field 'from_name'"),
+        (change(("data", "post"), "\ud83d"), "lone surrogate (\\ud83d)"),
         (
             change((*RESULT, "value"), {"ranker": {"rank_9": ["A"]}}),
             "rater 'rater-01', Fluency: bucket 'rank_9' is none of rank_1 to rank_3",
@@ -185,6 +189,26 @@ def test_a_broken_export_is_named_with_task_and_rater(tmp_path, fault, says):
     with pytest.raises(UserError) as error:
         read_label_studio(path)
     assert says in str(error.value) and str(error.value).startswith(str(path)) and ";" in str(error.value)
+
+
+def test_what_is_no_ranking_is_skipped_and_counted_and_a_ranker_of_one_s_own_is_a_dimension(tmp_path):
+    tasks = annotated(study())
+    relation = {"type": "relation", "from_id": "r1", "to_id": "r1", "direction": "right"}
+    tasks[0]["annotations"][0]["result"] += [relation, {"type": "choices", "value": {"choices": ["x"]}}, {}]
+    for task in tasks:
+        task["annotations"][0]["result"][0]["from_name"] = "温度"
+    letters, skipped = read_label_studio(written(tmp_path, tasks))
+    assert skipped == {"relation": 1, "choices": 1, "without a type": 1, "textarea": 6}
+    assert set(letters["dimension"]) == {"温度", *DIMENSIONS[1:]} and len(letters) == 2 * 3 * 4 * 3
+
+
+@pytest.mark.parametrize("name", ["ratings.JSON", "ratings.Json", "评分 ratings", "ratings.txt"])
+def test_an_export_is_known_by_its_suffix_in_any_case_or_by_its_beginning(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("\ufeff " + json.dumps(annotated(study())), encoding="utf-8")
+    assert len(read_answers(path)[0]) == 2 * 3 * 4 * 3
+    (tmp_path / "s.CSV").write_text(sheets_csv(study()).replace(",,", ",1,"), encoding="utf-8")
+    assert set(read_answers(tmp_path / "s.CSV")[0]["study"]) == {study().mark}
 
 
 def test_no_export_and_no_json(tmp_path):
@@ -239,9 +263,9 @@ def test_the_commands_from_completions_to_a_ranking(tmp_path, capsys):
 
     out = tmp_path / "study"
     options = ["--raters", 3, "--items", 4, "--checks", 1, "--items-per-rater", 2, "--systems-per-item", 2]
-    assert "3 raters, 3 posts, 3 systems: 9 sheets" in run(
-        "study", tmp_path / "c.jsonl", "--posts", tmp_path / "p.jsonl", "--out", out, *options
-    )
+    shown = run("study", tmp_path / "c.jsonl", "--posts", tmp_path / "p.jsonl", "--out", out, *options)
+    assert "3 raters, 3 posts, 3 systems: 9 sheets" in shown
+    assert "posts held back for attention checks, which every rater gets: 1" in shown
     key = json.loads((out / "key.json").read_text(encoding="utf-8"))
     tasks = json.loads((out / "label_studio_tasks.json").read_text(encoding="utf-8"))
     for task in tasks:
@@ -254,9 +278,12 @@ def test_the_commands_from_completions_to_a_ranking(tmp_path, capsys):
             {"result": [{"from_name": name.lower(), "type": "ranker", "value": value} for name in DIMENSIONS]}
         ]
     answers = written(tmp_path, tasks)
-    assert "72 ranks of 3 raters" in run(
-        "unblind", answers, "--key", out / "key.json", "--out", tmp_path / "r.csv"
-    )
+    shown = run("unblind", answers, "--key", out / "key.json", "--out", tmp_path / "r.csv")
+    assert "72 ranks of 3 raters" in shown and "not checked" not in shown and "skipped" not in shown
+    old = written(tmp_path / "study", [{**task, "data": {**task["data"], "study": ""}} for task in tasks])
+    shown = run("unblind", old, "--key", out / "key.json", "--out", tmp_path / "old.csv")
+    assert "not checked that answers and key are of one study" in shown
+    assert (tmp_path / "old.csv").read_bytes() == (tmp_path / "r.csv").read_bytes()
     for interval in ("two-way", "bootstrap"):
         shown = run(
             "rank",
