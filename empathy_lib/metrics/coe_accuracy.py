@@ -9,7 +9,6 @@ is quoted is found, not understood. All thresholds are our choice; the paper rep
 from __future__ import annotations
 
 import math
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache

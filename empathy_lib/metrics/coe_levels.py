@@ -1,5 +1,5 @@
-"""What CoE accuracy is worth nothing below: chance, a constant guess, a pasted post, a fixed quotation, rules,
-and a system's own chains shuffled.
+"""What CoE accuracy is worth nothing below: chance, a constant guess, a pasted post, a fixed quotation,
+rules, and a system's own chains shuffled.
 
 Knows: chains that need no understanding. Does not know: how a chain is marked (``coe_accuracy``).
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from empathy_lib.core.coe import ChainOfEmpathy, parse
 from empathy_lib.core.schema import Gold, Item
@@ -66,9 +67,31 @@ def overlap_cannot_judge(level: Mapping[str, Mapping[str, float]]) -> list[str]:
     return [m for m in ALL_MARKS if level["post_pasted_uncounted"][m] > level["constant"][m]]
 
 
-def mean_marks(
-    chains: Sequence[tuple[ChainOfEmpathy | None, Gold, str]], marker: Marker
-) -> dict[str, float]:
+def levels_table(level: Mapping[str, Mapping[str, float]], marks: Sequence[str]) -> pd.DataFrame:
+    """The levels for reading: a row a level, a column a mark, which overlap alone cannot judge marked †."""
+    spoilt = overlap_cannot_judge(level)
+    cells = {
+        LEVELS[name]: [f"{values[m]:.3f}" if not math.isnan(values[m]) else "not available" for m in marks]
+        for name, values in level.items()
+    }
+    return pd.DataFrame.from_dict(
+        cells, orient="index", columns=[f"{m} †" if m in spoilt else m for m in marks]
+    )
+
+
+def headline_entries(
+    level: Mapping[str, Mapping[str, float]], golds: Sequence[Gold | None]
+) -> dict[str, dict[str, object]]:
+    """``coe_accuracy.<level>.<mark>`` for ``Run.headline``."""
+    n = sum(gold is not None for gold in golds)
+    return {
+        f"coe_accuracy.{name}.{mark}": {"value": value, "n": n, "unit": "share"}
+        for name, values in level.items()
+        for mark, value in values.items()
+    }
+
+
+def mean_marks(chains: Sequence[tuple[ChainOfEmpathy | None, Gold, str]], marker: Marker) -> dict[str, float]:
     """Mean of each mark over (chain, gold, post); NaN where no gold has the label."""
     marks = [marker.mark_chain(*one) for one in chains]
     return {name: _mean([mark[name] for mark in marks]) for name in ALL_MARKS}
@@ -85,7 +108,9 @@ def _cut(post: str, width: int, place: float) -> str:
 
 
 def _pasted(items: Sequence[Item], part: Callable[[Item], str], marker: Marker) -> dict[str, float]:
-    layers = [ChainOfEmpathy.model_construct(**dict.fromkeys(("L1", "L2", "L3", "L4"), part(i))) for i in items]
+    layers = [
+        ChainOfEmpathy.model_construct(**dict.fromkeys(("L1", "L2", "L3", "L4"), part(i))) for i in items
+    ]
     return mean_marks(
         [(layer, item.gold, item.question) for layer, item in zip(layers, items, strict=True)], marker
     )
@@ -143,9 +168,9 @@ def shuffled_chains(
     """What a system's chains score against the golds of *other* posts: the exact mean over all mismatched
     pairs.
 
-    A system above this reads the post; a system at it writes chains that fit any post. Layers longer than
-    ``coe_accuracy.MAX_LAYER`` name nothing; what they quote is not counted, the post being another's. NaN with fewer
-    than two golds.
+    A system above this reads the post; a system at it writes chains that fit any post. Layers that are too
+    long name nothing; what they quote is not counted, the post being another's. NaN with fewer than two
+    golds.
     """
     known = [
         (parse(completion), gold)
