@@ -119,6 +119,8 @@ class Marker:
         its labels need."""
         if visible_length(layer) > MAX_LAYER:
             return True
+        if not post:
+            return False
         own = (self.causes.sentence(gold.cause), self.beliefs.sentence(gold.belief)) if name == "L2" else ()
         return quoted(layer, post, own) > (MAX_BESIDE if own and all(own) else MAX_QUOTED[name])
 

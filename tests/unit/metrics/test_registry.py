@@ -174,7 +174,9 @@ def test_every_registered_metric_is_scored_and_a_perfect_system_wins():
     table = m.score_table({"grpo": good, "base": bad}, settings)
     assert table.groupby("system")["metric"].apply(list).map(lambda names: names == list(m.METRICS)).all()
     values = table.pivot(index="metric", columns="system", values="value")
-    better = "rouge_1 rouge_l_mean bleu_1 bleu_4 chrf sacrebleu_zh embedding bert_score well_formed L1 cause L3"
+    better = (
+        "rouge_1 rouge_l_mean bleu_1 bleu_4 chrf sacrebleu_zh embedding bert_score well_formed L1 cause L3"
+    )
     for name in better.split():
         assert values.loc[name, "grpo"] > values.loc[name, "base"], name
     assert values.loc["rouge_1", "grpo"] == 1.0 and values.loc["bleu_4", "grpo"] == pytest.approx(100)
