@@ -111,10 +111,15 @@ def split(
     topic_rank = dict(zip(topics, rng.permutation(len(topics)), strict=True))
     groups.sort(key=lambda group: topic_rank[topic_of[group[0]]])  # stable: shuffled within a topic
     dealt: dict[str, list[list[int]]] = {name: [] for name in SPLITS}
-    counts = dict.fromkeys(SPLITS, 0)
+    counts, apart = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS[1:], 0)
+    rest = 1 - shares["train"]
     for done, group in zip(np.cumsum([len(group) for group in groups]), groups, strict=True):
-        allowed = _allowed(items, group)
-        name = max(allowed, key=lambda name: shares[name] * done - counts[name])
+        if _allowed(items, group) == SPLITS:
+            name = max(SPLITS, key=lambda name: shares[name] * done - counts[name])
+        else:  # these by a count of their own, so that validation and test get their shares of them
+            held = sum(apart.values()) + len(group)
+            name = max(apart, key=lambda name: shares[name] / rest * held - apart[name])
+            apart[name] += len(group)
         dealt[name].append(group)
         counts[name] += len(group)
     for name in SPLITS:
