@@ -22,7 +22,9 @@ def promised() -> set[str]:
         "rm.pairwise_accuracy.random",
         "rm.pairwise_accuracy.same_topic",
     }
-    keys |= {f"coe_accuracy.{system}.{layer}" for system in SYSTEMS for layer in ("L1", "L2", "L3")}
+    labels = ("L1", "cause", "bias", "belief", "L3", "gist_recall")
+    levels = ("chance", "constant", "post_pasted", "rules")
+    keys |= {f"coe_accuracy.{who}.{label}" for who in (*SYSTEMS, *levels) for label in labels}
     keys |= {f"{figure}.{system}" for figure in ("copy_rate", "r_answer") for system in SYSTEM_LABELS}
     keys |= {
         f"metrics.{system}.{metric}"

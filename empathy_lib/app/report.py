@@ -55,7 +55,9 @@ def _one(value: float) -> str:
 _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("Well-formed CoE", "metrics.{}.well_formed", _percent),
     ("CoE accuracy L1", "coe_accuracy.{}.L1", _percent),
-    ("L2", "coe_accuracy.{}.L2", _percent),
+    ("L2 cause", "coe_accuracy.{}.cause", _percent),
+    ("L2 bias", "coe_accuracy.{}.bias", _percent),
+    ("L2 belief", "coe_accuracy.{}.belief", _percent),
     ("L3", "coe_accuracy.{}.L3", _percent),
     ("ROUGE-L", "metrics.{}.rouge_l", _three),
     ("BLEU-4", "metrics.{}.bleu_4", _one),

@@ -22,7 +22,8 @@ from empathy_lib.metrics.tables import headline_entry
 
 
 class Labels(Gold):
-    """Gold labels; only emotion, cause and intent are marked, so the others may be left out."""
+    """Gold labels; situation is not marked, and where belief or bias are left out theirs are not
+    available."""
 
     situation: str = ""
     belief: str = ""

@@ -141,6 +141,13 @@ class DatasetConfig(_Config):
     near_duplicate_jaccard: float = Field(
         0.7, gt=0, le=1, description="character 5-gram Jaccard from which two posts are one"
     )
+    held_out_causes: int = Field(
+        0,
+        ge=0,
+        le=4,
+        description="causes of each synthetic topic that no training post has; posts with them have emotion "
+        "sentences and closings of their own too; 0: none",
+    )
     validation_share: float = Field(0.08, gt=0, lt=1)
     test_share: float = Field(0.12, gt=0, lt=1)
 

@@ -30,6 +30,11 @@ class Gold(BaseModel):
     belief: str = Field(description="third-person summary of the belief (L2)")
     bias: str = Field(description="cognitive bias behind the belief (L2)")
     intent: Intent = Field(description="the kind of support sought (L3)")
+    sentences: Literal["", "seen", "unseen"] = Field(
+        "",
+        description="unseen: no training post holds this post's cause, emotion sentence or closing; seen: a "
+        "training post may; empty: nothing was held out",
+    )
 
 
 class Answer(BaseModel):

@@ -100,6 +100,16 @@ _SIZES = {
 }
 
 
+def held_out(statistics: dict[str, Any], config: DatasetConfig) -> str:
+    """A sentence on what no training post holds, where that is so."""
+    if not (statistics["synthetic"] and config.held_out_causes):
+        return ""
+    return (
+        f" {config.held_out_causes} causes of every topic stand in validation and test posts only, as do "
+        f"the emotion sentences and closings of the posts that have them (`gold.sentences`: `unseen`)."
+    )
+
+
 def write_card(
     folder: Path,
     statistics: dict[str, Any],
@@ -155,7 +165,7 @@ reports (second-hand) 40,959 questions, 168,470 answers, 29 topics, 182 sub-topi
 {splits}
 
 Near-duplicate posts (character 5-gram Jaccard ≥ {config.near_duplicate_jaccard}) and posts with an \
-answer in common are never parted.
+answer in common are never parted.{held_out(statistics, config)}
 
 | visible characters | mean | median | 95 % | max |
 |---|---|---|---|---|

@@ -17,6 +17,7 @@ from empathy_lib.core.config import DatasetConfig
 from empathy_lib.core.run import generator
 from empathy_lib.core.schema import Answer, Intent, Item
 from empathy_lib.dataset.fragments import Belief, Deck, Fragment, Library, Subtopic, load_library
+from empathy_lib.dataset.held_out import hold_out
 from empathy_lib.dataset.long_form import LongWriter
 from empathy_lib.dataset.synthesis import Latent, Writer, cycle
 
@@ -27,7 +28,8 @@ def generate(config: DatasetConfig, seed: int, library: Library | None = None) -
     """Write a synthetic Empathy-QA.
 
     Args:
-        config: ``questions``, ``answers_per_question`` and the three noise rates are read.
+        config: ``questions``, ``answers_per_question``, ``held_out_causes`` and the three noise rates are
+            read.
         seed: the same seed gives the same items, on every machine.
         library: the fragments; None reads ``data/synthesis/``.
 
@@ -40,8 +42,9 @@ def generate(config: DatasetConfig, seed: int, library: Library | None = None) -
     """
     library = library or load_library()
     latents = list(plan(library, config.questions, generator(seed, "synthesis/plan")))
+    held = hold_out(library, config.held_out_causes, generator(seed, "synthesis/held out"))
     kind = writer_of(config)
-    writer = kind(library, generator(seed, "synthesis/posts"), generator(seed, "synthesis/answers"))
+    writer = kind(library, generator(seed, "synthesis/posts"), generator(seed, "synthesis/answers"), held)
     items = [writer.item(latent, config.answers_per_question) for latent in latents]
     noise = Noise(library)
     answers = sum(len(item.answers) for item in items)

@@ -16,6 +16,7 @@ import numpy as np
 
 from empathy_lib.core.schema import Answer
 from empathy_lib.dataset.fragments import Deck, Library
+from empathy_lib.dataset.held_out import HeldOut
 from empathy_lib.dataset.synthesis import Latent, Writer
 
 # Where a text stops growing; the last sentence may reach beyond. Measured on PsyQA by its authors: about 200
@@ -39,11 +40,17 @@ class LongWriter(Writer):
     """Composes long items. A part with a "+" in ``synthesis_long.yaml`` is written while the text is shorter
     than its target."""
 
-    def __init__(self, library: Library, posts: np.random.Generator, answers: np.random.Generator) -> None:
-        super().__init__(library, posts, answers)
+    def __init__(
+        self,
+        library: Library,
+        posts: np.random.Generator,
+        answers: np.random.Generator,
+        held: HeldOut = HeldOut(),  # noqa: B008
+    ) -> None:
+        super().__init__(library, posts, answers, held)
         question, own = library.long.question, library.long.answer
         self._orders = Deck([",".join(order) for order in question.orders], posts)
-        self._question_closing = {intent: Deck(texts, posts) for intent, texts in question.closings.items()}
+        self._question_closing = self._parted(question.closings)
         self._optional = {"opening": self._opening, "setting": self._setting, "turn": self._turn}
         self._optional |= {
             "story": Deck(question.stories, posts),

@@ -25,7 +25,8 @@ SPLITS = ("train", "validation", "test")
 
 
 class LeakageError(AssertionError):
-    """A question, a near-duplicate of it, or an answer stands in more than one split."""
+    """A question, a near-duplicate of it, or an answer stands in more than one split, or a post in training
+    that is held out of it."""
 
 
 def related_pairs(items: Iterable[Item], threshold: float) -> list[tuple[int, int, str]]:
@@ -80,13 +81,15 @@ def split(
 
     Clusters are shuffled, ordered by topic, and dealt one by one to the split that lags furthest behind its
     share: a systematic sample, so that each topic is spread as evenly as its size allows and the totals come
-    out as asked. A split that would stay empty gets the smallest cluster of the training split.
+    out as asked. A cluster with a post of ``unseen`` sentences (``Gold.sentences``) is never dealt to
+    training. A split that would stay empty gets the smallest cluster that it may have of the largest split.
 
     Returns:
         The three splits, none empty, each in the items' order.
 
     Raises:
-        UserError: the shares leave nothing for training, or there are fewer than three unrelated questions.
+        UserError: the shares leave nothing for training, or there are fewer than three unrelated questions,
+            or none that training may have.
     """
     shares = {"validation": config.validation_share, "test": config.test_share}
     shares = {"train": 1 - sum(shares.values()), **shares}
@@ -108,23 +111,43 @@ def split(
     topic_rank = dict(zip(topics, rng.permutation(len(topics)), strict=True))
     groups.sort(key=lambda group: topic_rank[topic_of[group[0]]])  # stable: shuffled within a topic
     dealt: dict[str, list[list[int]]] = {name: [] for name in SPLITS}
-    counts = dict.fromkeys(SPLITS, 0)
+    counts, apart = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS[1:], 0)
+    rest = 1 - shares["train"]
     for done, group in zip(np.cumsum([len(group) for group in groups]), groups, strict=True):
-        name = max(SPLITS, key=lambda name: shares[name] * done - counts[name])
+        if _allowed(items, group) == SPLITS:
+            name = max(SPLITS, key=lambda name: shares[name] * done - counts[name])
+        else:  # these by a count of their own, so that validation and test get their shares of them
+            held = sum(apart.values()) + len(group)
+            name = max(apart, key=lambda name: shares[name] / rest * held - apart[name])
+            apart[name] += len(group)
         dealt[name].append(group)
         counts[name] += len(group)
     for name in SPLITS:
         if not dealt[name]:
             donor = max(SPLITS, key=lambda other: len(dealt[other]))
-            smallest = min(dealt[donor], key=len)
+            free = [group for group in dealt[donor] if name in _allowed(items, group)]
+            if not free:
+                raise UserError(
+                    f"no question is left for {name}; give more data, or set dataset.held_out_causes=0"
+                )
+            smallest = min(free, key=len)
             dealt[donor].remove(smallest)
             dealt[name].append(smallest)
     return {name: select(items, sorted(chain.from_iterable(dealt[name]))) for name in SPLITS}
 
 
+def held_out(item: Item) -> bool:
+    """Whether the post's sentences must stay out of training."""
+    return item.gold is not None and item.gold.sentences == "unseen"
+
+
+def _allowed(items: Sequence[Item], group: Sequence[int]) -> tuple[str, ...]:
+    return SPLITS[1:] if any(held_out(items[place]) for place in group) else SPLITS
+
+
 def leakage(splits: Mapping[str, Sequence[Item]], threshold: float) -> list[str]:
     """Pairs of items in different splits that share a question, a near-duplicate of one (5-gram Jaccard >=
-    ``threshold``) or an answer."""
+    ``threshold``) or an answer; and items of training whose sentences are held out of it."""
     homes: list[tuple[str, str]] = []
 
     def everything() -> Iterator[Item]:
@@ -134,7 +157,8 @@ def leakage(splits: Mapping[str, Sequence[Item]], threshold: float) -> list[str]
                 yield item
 
     pairs = ((homes[i], homes[j], why) for i, j, why in related_pairs(everything(), threshold))
-    return [
+    kept_out = [f"train/{item.id} has sentences held out" for item in splits["train"] if held_out(item)]
+    return kept_out + [
         f"{'/'.join(one)} and {'/'.join(other)} share a {why}"
         for one, other, why in pairs
         if one[0] != other[0]

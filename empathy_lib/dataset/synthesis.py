@@ -10,7 +10,7 @@ exercise object: its labels are true by construction, its language is narrower t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from empathy_lib.core.coe import ChainOfEmpathy
 from empathy_lib.core.copying import COPY_NGRAM
 from empathy_lib.core.schema import Answer, Gold, Intent, Item
 from empathy_lib.dataset.fragments import Belief, Deck, Fragment, Library, Subtopic, Topic
+from empathy_lib.dataset.held_out import HeldOut
 
 QUESTION_CHARS = (130, 220)
 ANSWER_CHARS = (110, 220)
@@ -63,10 +64,16 @@ def _outside(text: str, window: tuple[int, int]) -> float:
 
 class Writer:
     """Composes items. Posts and answers have generators of their own, so that a change to one leaves the
-    other as it was."""
+    other as it was. ``held``: sentences that only posts with a held-out cause are written with."""
 
-    def __init__(self, library: Library, posts: np.random.Generator, answers: np.random.Generator) -> None:
-        self.common = library.common
+    def __init__(
+        self,
+        library: Library,
+        posts: np.random.Generator,
+        answers: np.random.Generator,
+        held: HeldOut = HeldOut(),  # noqa: B008
+    ) -> None:
+        self.common, self.held = library.common, held
         self._posts, self._answers = posts, answers
         parts = self.common.question
         self._orders = Deck(["-".join(order) for order in parts.orders], posts)
@@ -77,8 +84,8 @@ class Writer:
             Deck(parts.thanks, posts),
         )
         self._cause_lead, self._belief_lead = Deck(parts.cause_leads, posts), Deck(parts.belief_leads, posts)
-        self._emotion = {emotion: Deck(texts, posts) for emotion, texts in parts.emotions.items()}
-        self._question_closing = {intent: Deck(texts, posts) for intent, texts in parts.closings.items()}
+        self._emotion = self._parted(parts.emotions)
+        self._question_closing = self._parted(parts.closings)
         own = self.common.answer
         self._shared = {
             "ack": Deck(own.acks, answers),
@@ -105,16 +112,28 @@ class Writer:
         self._specific = {intent: Deck(texts, answers) for intent, texts in coe.specifics.items()}
         self._L4 = {strategy: Deck(texts, answers) for strategy, texts in coe.L4.items()}
 
+    def _parted(self, texts: Mapping[str, list[str]]) -> dict[tuple[str, bool], Deck]:
+        """Decks by label, and by whether they are for posts that are held out."""
+        return {
+            (label, unseen): Deck(self.held.kept(templates, unseen=unseen), self._posts)
+            for label, templates in texts.items()
+            for unseen in (False, True)
+        }
+
+    def _unseen(self, latent: Latent) -> bool:
+        return latent.cause.text in self.held.causes
+
     def item(self, latent: Latent, answers_per_question: tuple[int, int]) -> Item:
         """Write a post and its answers; the id is left for :func:`generate`."""
         question = self.question(latent)
+        sentences = ("unseen" if self._unseen(latent) else "seen") if self.held.causes else ""
         return Item(
             id="syn",
             question=question,
             topic=latent.topic.name,
             subtopic=latent.subtopic.name,
             answers=self.answers(latent, question, answers_per_question),
-            gold=latent.gold,
+            gold=latent.gold.model_copy(update={"sentences": sentences}),
             coe_origin="gold",
         )
 
@@ -142,13 +161,14 @@ class Writer:
 
     def _labelled(self, latent: Latent) -> dict[str, str]:
         """The parts of a post that carry a label."""
+        unseen = self._unseen(latent)
         return {
             "situation": latent.situation.text,
-            "emotion": self._emotion[latent.emotion].draw(),
+            "emotion": self._emotion[latent.emotion, unseen].draw(),
             "cause": self._cause_lead.draw(lambda lead: latent.cause.text.startswith(lead) if lead else 0)
             + latent.cause.text,
             "belief": self._belief_lead.draw() + latent.belief.text,
-            "closing": self._question_closing[latent.intent].draw(),
+            "closing": self._question_closing[latent.intent, unseen].draw(),
         }
 
     def answers(self, latent: Latent, question: str, answers_per_question: tuple[int, int]) -> list[Answer]:

@@ -1,46 +1,84 @@
 """Does a chain say what is true of the post? L1 to L3 marked against the gold labels of synthetic items.
 
-Knows: the marking rule of each layer, and what guessing would score. Does not know: whether a reply is kind
-or helpful; L4 has no gold label, its strategy being a choice. The rules read words, not meaning: "not
-anxious" counts as naming anxiety, and a paraphrased cause may be missed. All thresholds are our choice; the
-paper reports no such accuracy.
+Knows: the marking rule of each label. Does not know: what guessing or pasting would score (``coe_levels``),
+or whether a reply is kind or helpful; L4 has no gold label, its strategy being a choice. The rules read
+words, not meaning: "not anxious" counts as naming anxiety, a cause in other words may be missed, and one that
+is quoted is found, not understood. All thresholds are our choice; the paper reports no such accuracy.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 
-import numpy as np
-
-from empathy_lib.core.coe import parse
+from empathy_lib.core.coe import ChainOfEmpathy, parse
+from empathy_lib.core.copying import mask_copied_spans
 from empathy_lib.core.schema import Gold
+from empathy_lib.core.text import visible_length
+from empathy_lib.dataset.annotate import MAX_QUOTE
+from empathy_lib.dataset.fragments import load_library
 from empathy_lib.dataset.lexicon import load_lexicon
+from empathy_lib.metrics.nearest import Candidate, Nearest, squeezed
 
-MARKED = ("L1", "L2", "L3")
+LAYER_OF = {"L1": "L1", "cause": "L2", "bias": "L2", "belief": "L2", "L3": "L3"}
+MARKED = tuple(LAYER_OF)
+WITHIN_SUBTOPIC = ("cause_subtopic", "belief_subtopic")
+ALL_MARKS = ("L1", "L1_any", "cause", "bias", "belief", *WITHIN_SUBTOPIC, "L3", "gist_recall")
 MAX_EMOTIONS = 2
-CAUSE_OVERLAP = 0.5
-_NOT_TEXT = re.compile(r"[\W_]+")
+GIST_RECALL = 0.5
+# Gold layers have 50 characters at most, those of the rules annotator 63; a post has 130 or more.
+MAX_LAYER = 120
+# What a layer may quote: of L1 and L3 one clause, of L2 two. Where the sentences of the gold cause and belief
+# are known, they may be quoted whole, and so much beside them: the words that lead to them.
+MAX_QUOTED = {"L1": MAX_QUOTE, "L2": 2 * MAX_QUOTE, "L3": MAX_QUOTE}
+MAX_BESIDE = 16
+_OWN_NGRAM = 4
 
 
 def _bigrams(text: str) -> set[str]:
-    text = _NOT_TEXT.sub("", text)
+    text = squeezed(text)
     return {text[i : i + 2] for i in range(len(text) - 1)} or ({text} if text else set())
+
+
+def quoted(layer: str, post: str, own: Sequence[str] = ()) -> int:
+    """Characters of ``layer`` that stand in a run of eight or more in ``post``, those of the sentences
+    ``own`` not counted; marks and white space hide nothing."""
+    text = squeezed(layer)
+    for sentence in filter(None, own):
+        text = mask_copied_spans(text, squeezed(sentence), _OWN_NGRAM)
+    return len(text) - len(mask_copied_spans(text, squeezed(post)))
 
 
 @dataclass(frozen=True)
 class Marker:
-    """Marks layers by the words of a lexicon.
+    """Marks layers by the words of a lexicon and the fragments of a library.
 
     Args:
         emotions: emotion to all words that name it.
         intents: intent to all phrases of its family.
+        biases: bias to its name.
+        causes, beliefs: what a layer may speak of; see :meth:`knowing`.
+        count_span: whether a layer that is too long, or quotes too much, names nothing.
     """
 
     emotions: Mapping[str, Sequence[str]]
     intents: Mapping[str, Sequence[str]]
+    biases: Mapping[str, str] = field(default_factory=dict)
+    causes: Nearest = field(default_factory=Nearest)
+    beliefs: Nearest = field(default_factory=Nearest)
+    count_span: bool = True
+
+    def knowing(self, golds: Iterable[Gold | None]) -> Marker:
+        """With the causes and beliefs of these labels among what a layer may speak of: a user's own are in no
+        library."""
+        known = [gold for gold in golds if gold is not None]
+        return replace(
+            self,
+            causes=self.causes.knowing(gold.cause for gold in known),
+            beliefs=self.beliefs.knowing(gold.belief for gold in known),
+        )
 
     def named_emotions(self, text: str) -> set[str]:
         """Emotions of which any word stands in ``text``."""
@@ -52,89 +90,86 @@ class Marker:
             intent for intent, phrases in self.intents.items() if any(phrase in text for phrase in phrases)
         }
 
+    def named_biases(self, text: str) -> set[str]:
+        """Biases whose name stands in ``text``."""
+        return {bias for bias, name in self.biases.items() if name in text}
+
     def names_emotion(self, text: str, gold: Gold, *, at_most: int | None = MAX_EMOTIONS) -> bool:
         """Whether L1 names the gold emotion, and at most ``at_most`` in all, so that listing every emotion
         earns nothing."""
         named = self.named_emotions(text)
         return gold.emotion in named and (at_most is None or len(named) <= at_most)
 
-    def names_cause(self, text: str, gold: Gold) -> bool:
+    def recalls_gist(self, text: str, gold: Gold) -> bool:
         """Whether at least half of the character bigrams of the gold cause's summary stand in L2."""
         wanted = _bigrams(gold.cause)
-        return bool(wanted) and len(wanted & _bigrams(text)) / len(wanted) >= CAUSE_OVERLAP
+        return bool(wanted) and len(wanted & _bigrams(text)) / len(wanted) >= GIST_RECALL
+
+    def names_bias(self, text: str, gold: Gold) -> bool:
+        """Whether L2 names the gold bias (given by key or by name) and no other."""
+        wanted = {bias for bias, name in self.biases.items() if gold.bias in (bias, name)}
+        return bool(wanted) and self.named_biases(text) == wanted
 
     def names_intent(self, text: str, gold: Gold) -> bool:
         """Whether L3 names the gold intent and no other."""
         return self.named_intents(text) == {gold.intent}
 
-    def mark(self, completion: str, gold: Gold | None) -> dict[str, float]:
-        """1.0 or 0.0 for ``L1``, ``L2``, ``L3`` and ``L1_any`` (L1 without the limit on emotions named).
+    def pasted(self, name: str, layer: str, gold: Gold, post: str) -> bool:
+        """Whether the layer ``name`` is longer than any honest one by far, or quotes more of the post than
+        its labels need."""
+        if visible_length(layer) > MAX_LAYER:
+            return True
+        if not post:
+            return False
+        own = (self.causes.sentence(gold.cause), self.beliefs.sentence(gold.belief)) if name == "L2" else ()
+        return quoted(layer, post, own) > (MAX_BESIDE if own and all(own) else MAX_QUOTED[name])
+
+    def mark(self, completion: str, gold: Gold | None, post: str = "") -> dict[str, float]:
+        """1.0 or 0.0 for each of :data:`ALL_MARKS`; see :meth:`mark_chain`.
 
         0.0 everywhere for a completion that is not well-formed, NaN everywhere where there is no gold.
         """
-        if gold is None:
-            return dict.fromkeys((*MARKED, "L1_any"), math.nan)
         parsed = parse(completion)
-        if parsed is None:
-            return dict.fromkeys((*MARKED, "L1_any"), 0.0)
-        return {
-            "L1": float(self.names_emotion(parsed.coe.L1, gold)),
-            "L2": float(self.names_cause(parsed.coe.L2, gold)),
-            "L3": float(self.names_intent(parsed.coe.L3, gold)),
-            "L1_any": float(self.names_emotion(parsed.coe.L1, gold, at_most=None)),
+        return self.mark_chain(parsed.coe if parsed else None, gold, post)
+
+    def mark_chain(self, chain: ChainOfEmpathy | None, gold: Gold | None, post: str = "") -> dict[str, float]:
+        """Marks of a chain, None being a broken one; NaN where the gold label is empty or not known.
+
+        ``L1_any`` is L1 without the limit on emotions named, and ``gist_recall`` the older rule for the
+        cause; both count no span, so pasting the post wins them. Without ``post`` no quotation is seen.
+        """
+        if gold is None:
+            return dict.fromkeys(ALL_MARKS, math.nan)
+        layers = chain or ChainOfEmpathy.model_construct(L1="", L2="", L3="", L4="")
+        # a layer that pastes names nothing
+        l1, l2, l3 = (
+            "" if self.count_span and self.pasted(name, text, gold, post) else text
+            for name, text in (("L1", layers.L1), ("L2", layers.L2), ("L3", layers.L3))
+        )
+        cause, belief = self.causes.identifies(l2, gold.cause), self.beliefs.identifies(l2, gold.belief)
+        marks = {
+            "L1": self.names_emotion(l1, gold),
+            "L1_any": self.names_emotion(layers.L1, gold, at_most=None),
+            "cause": cause[0],
+            "bias": self.names_bias(l2, gold) if gold.bias else math.nan,
+            "belief": belief[0],
+            "cause_subtopic": cause[1],
+            "belief_subtopic": belief[1],
+            "L3": self.names_intent(l3, gold),
+            "gist_recall": self.recalls_gist(layers.L2, gold),
         }
+        return {name: float(value) for name, value in marks.items()}
 
 
+@cache
 def default_marker() -> Marker:
-    """The marker of the dataset's own lexicon."""
+    """The marker of the dataset's own lexicon and fragments."""
     lexicon = load_lexicon()
+    subtopics = [(f"{t.id}/{s.name}", s) for t in load_library().topics for s in t.subtopics]
     return Marker(
-        emotions=lexicon.emotions, intents={intent: [phrase] for intent, phrase in lexicon.intents.items()}
+        emotions=lexicon.emotions,
+        intents={intent: [phrase] for intent, phrase in lexicon.intents.items()},
+        biases=lexicon.biases,
+        causes=Nearest(Candidate(c.gist, c.text, name) for name, s in subtopics for c in s.causes),
+        beliefs=Nearest(Candidate(b.gist, b.text, name) for name, s in subtopics for b in s.beliefs),
     )
-
-
-def constant_guess(golds: Sequence[Gold | None], marker: Marker) -> dict[str, float]:
-    """What one and the same chain for every post would score: the best single emotion, cause and intent for
-    these golds.
-
-    An upper bound of guessing, since the best label is picked knowing the golds. NaN where no gold is known.
-    """
-    known = [gold for gold in golds if gold is not None]
-    if not known:
-        return dict.fromkeys(MARKED, math.nan)
-    share = lambda hits: float(np.mean(hits))  # noqa: E731
-    return {
-        "L1": max(
-            share([gold.emotion == label for gold in known]) for label in {gold.emotion for gold in known}
-        ),
-        "L2": max(
-            share([marker.names_cause(cause, gold) for gold in known])
-            for cause in {gold.cause for gold in known}
-        ),
-        "L3": max(
-            share([gold.intent == label for gold in known]) for label in {gold.intent for gold in known}
-        ),
-    }
-
-
-def shuffled_chains(
-    completions: Sequence[str], golds: Sequence[Gold | None], marker: Marker
-) -> dict[str, float]:
-    """What a system's chains score against the golds of *other* posts: the exact mean over all mismatched
-    pairs.
-
-    A system above this reads the post; a system at it writes chains that fit any post. NaN with fewer than
-    two golds.
-    """
-    known = [
-        (completion, gold) for completion, gold in zip(completions, golds, strict=True) if gold is not None
-    ]
-    if len(known) < 2:
-        return dict.fromkeys(MARKED, math.nan)
-    marks = [
-        marker.mark(completion, gold)
-        for i, (completion, _) in enumerate(known)
-        for j, (_, gold) in enumerate(known)
-        if i != j
-    ]
-    return {layer: float(np.mean([mark[layer] for mark in marks])) for layer in MARKED}

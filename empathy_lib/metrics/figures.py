@@ -17,10 +17,18 @@ from matplotlib.figure import Figure
 from empathy_lib.core.coe import LAYER_TITLES
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.style import SYSTEM_COLOURS, SYSTEM_LABELS, caption
-from empathy_lib.metrics.coe_accuracy import MARKED
+from empathy_lib.metrics.coe_accuracy import LAYER_OF, MARKED
+from empathy_lib.metrics.coe_levels import LEVELS, overlap_cannot_judge
 from empathy_lib.metrics.registry import METRICS
 
 _ARROWS = {"higher": "higher is better", "lower": "lower is better", "human": "best near the references"}
+LEVEL_LINES = {
+    "chance": ("#999999", ":"),
+    "constant": ("#777777", "--"),
+    "post_pasted": ("#D55E00", "-"),
+    "fixed_quote": ("#CC79A7", "-."),
+    "rules": ("#0072B2", "--"),
+}
 
 
 def _scores(table: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -180,19 +188,23 @@ def reward_and_copying(table: pd.DataFrame, text: str, guard: float | None = Non
 
 
 def coe_accuracy(
-    table: pd.DataFrame, constant: Mapping[str, float], shuffled: Mapping[str, Mapping[str, float]], text: str
+    table: pd.DataFrame,
+    level: Mapping[str, Mapping[str, float]],
+    shuffled: Mapping[str, Mapping[str, float]],
+    text: str,
 ) -> Figure:
-    """A panel per layer L1 to L3: accuracy with interval per system, the level of a constant guess, and of
-    shuffled chains.
+    """A panel per label of L1 to L3: accuracy with interval per system, the levels that need no
+    understanding, and shuffled chains.
 
     Args:
         table: long table of ``score_table``; systems that are not asked for a chain are left out.
-        constant: layer to the score of the best constant guess (a dashed line).
-        shuffled: system to layer to the score of its chains against other posts (a hollow mark).
+        level: of ``coe_levels.levels``; those of :data:`LEVEL_LINES` are drawn. A label that pasting would
+            win is marked †.
+        shuffled: system to label to the score of its chains against other posts (a hollow mark).
         text: the caption.
 
     Raises:
-        UserError: no system has a value for any layer, so there is nothing to draw.
+        UserError: no system has a value for any label, so there is nothing to draw.
     """
     known = table[table["metric"].isin(MARKED) & table["value"].notna()]
     systems = list(known["system"].unique())
@@ -200,30 +212,37 @@ def coe_accuracy(
         raise UserError(
             "CoE accuracy: not available, no item has gold labels; only synthetic data carries them"
         )
-    figure, grid = plt.subplots(1, len(MARKED), figsize=(13, 0.45 * len(systems) + 1.9), sharey=True)
-    for axes, layer in zip(grid, MARKED, strict=True):
-        scores = _scores(known, layer)
-        axes.axvline(
-            constant[layer], color="#777777", linestyle="--", linewidth=1.3, label="best constant guess"
-        )
+    figure, grid = plt.subplots(
+        1, len(MARKED), figsize=(3.1 * len(MARKED), 0.45 * len(systems) + 2.1), sharey=True
+    )
+    spoilt = overlap_cannot_judge(level)
+    for axes, name in zip(grid, MARKED, strict=True):
+        scores = _scores(known, name)
+        for kind, (colour, line) in LEVEL_LINES.items():
+            axes.axvline(level[kind][name], color=colour, linestyle=line, linewidth=1.3, label=LEVELS[kind])
         for y, system in enumerate(systems):
-            _dot(axes, scores.loc[system], y, SYSTEM_COLOURS[system])
+            if pd.notna(scores["value"].get(system)):
+                _dot(axes, scores.loc[system], y, SYSTEM_COLOURS[system])
             if system in shuffled:
-                label = "same chains, posts shuffled" if y == 0 else None
                 axes.plot(
-                    shuffled[system][layer],
+                    shuffled[system][name],
                     y,
                     "o",
                     markersize=8,
                     markerfacecolor="none",
                     markeredgecolor="#333333",
-                    label=label,
+                    label="same chains, posts shuffled" if y == 0 else None,
                 )
-        axes.set(title=f"{layer} {LAYER_TITLES[layer]}", xlim=(-0.03, 1.03), xlabel="share of posts")
+        title = LAYER_TITLES[LAYER_OF[name]].split(" · ")[0]
+        axes.set(
+            title=f"{name}{' †' if name in spoilt else ''}\n{LAYER_OF[name]} {title}", xlim=(-0.03, 1.03)
+        )
+        axes.set_xlabel("share of posts")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     _name_rows(grid[0], systems)
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False
+        handles, labels, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False
     )
-    return caption(figure, text)
+    note = " † Overlap alone cannot judge: a pasted post would win, so the span is counted." if spoilt else ""
+    return caption(figure, text + note)

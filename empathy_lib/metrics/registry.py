@@ -79,6 +79,13 @@ class Metric:
         """Version of the library that computes it."""
         return __version__ if self.library == OURS else importlib.metadata.version(self.library)
 
+    @property
+    def uncertainty(self) -> str:
+        """Where its 95 % interval comes from."""
+        if self.name in SUMMED or self.aggregation == "mean":
+            return "bootstrap over posts"
+        return "Wilson over posts" if self.aggregation == "share" else "none"
+
 
 def _per_reference(
     name: str, title: str, range_: str, unit: str, library: str, *, segmented: bool = False
@@ -180,8 +187,13 @@ METRICS: dict[str, Metric] = {
         Metric("grounding_cause", "L2 speaks of the post", "higher", "0 to 1", "share", "share", OURS),
         _accuracy("L1", "L1 names the gold emotion, at most two in all"),
         _accuracy("L1_any", "L1 names the gold emotion among any number"),
-        _accuracy("L2", "L2 names the gold cause"),
+        _accuracy("cause", "L2 is nearest to the gold cause, of all causes"),
+        _accuracy("cause_subtopic", "L2 is nearest to the gold cause, of the sub-topic's"),
+        _accuracy("bias", "L2 names the gold bias and no other"),
+        _accuracy("belief", "L2 is nearest to the gold belief, of all beliefs"),
+        _accuracy("belief_subtopic", "L2 is nearest to the gold belief, of the sub-topic's"),
         _accuracy("L3", "L3 names the gold intent and no other"),
+        _accuracy("gist_recall", "L2 holds half the bigrams of the gold cause's gist"),
     ]
 }
 PER_EXAMPLE = tuple(name for name, metric in METRICS.items() if metric.aggregation != "corpus")
@@ -233,6 +245,7 @@ def registry_table(*, versions: bool = True) -> pd.DataFrame:
             "range": metric.range,
             "unit": metric.unit,
             "aggregation": metric.aggregation,
+            "interval": metric.uncertainty,
         }
         row |= {
             "tokens": "word or char" if metric.segmented else "",
@@ -286,7 +299,7 @@ def _best_and_mean(name: str, values: Sequence[float]) -> dict[str, float]:
 def per_example(examples: Sequence[Example], settings: Settings) -> pd.DataFrame:
     """Scores of each example: index the example's id, columns :data:`PER_EXAMPLE`, NaN where not
     available."""
-    marker = settings.marker or default_marker()
+    marker = (settings.marker or default_marker()).knowing(example.gold for example in examples)
     posts, answers = [example.question for example in examples], [example.answer for example in examples]
     references = [example.references for example in examples]
     none: list[list[float]] = [[] for _ in examples]
@@ -314,7 +327,7 @@ def per_example(examples: Sequence[Example], settings: Settings) -> pd.DataFrame
             float(coe.is_well_formed(example.completion)) if example.coe_expected else math.nan
         )
         row |= grounding(example.completion, post if example.coe_expected else "")
-        row |= marker.mark(example.completion, example.gold if example.coe_expected else None)
+        row |= marker.mark(example.completion, example.gold if example.coe_expected else None, post)
         rows.append(row)
     return pd.DataFrame(
         rows, columns=list(PER_EXAMPLE), index=pd.Index([e.id for e in examples], name="id"), dtype=float

@@ -101,6 +101,15 @@ def length_groups(items: Sequence[Item]) -> pd.Series:
     return pd.Series(np.select([lengths <= low, lengths <= high], names[:2], names[2]), index=lengths.index)
 
 
+def sentence_groups(items: Sequence[Item]) -> pd.Series:
+    """Whether training posts have the sentences (cause, emotion, closing) of each item's post, by id; items
+    of which that is not known are left out."""
+    names = {"seen": "sentences seen in training", "unseen": "sentences held out of training"}
+    known = [item for item in items if item.gold is not None and item.gold.sentences]
+    known.sort(key=lambda item: item.gold.sentences)
+    return pd.Series({item.id: names[item.gold.sentences] for item in known}, dtype=str)
+
+
 def breakdown(
     frames: Mapping[str, pd.DataFrame],
     groups: pd.Series,

@@ -186,6 +186,7 @@ def entry(value, interval=None, n=10):
 HEADLINE = {
     "metrics.sft.well_formed": entry(0.975, [0.95, 0.99]),
     "coe_accuracy.sft.L1": entry(0.5),
+    "coe_accuracy.sft.cause": entry(0.3),
     "metrics.sft.rouge_l": entry(0.1234, [0.1, 0.15]),
     "metrics.sft.bleu_4": entry(float("nan")),
     "r_answer.reference": entry(0.6401, [None, None]),
@@ -200,16 +201,18 @@ def test_results_table_shows_what_is_known_and_says_what_is_not():
         for line in report.results_table(HEADLINE).splitlines()
     }
     missing = report.NOT_AVAILABLE
-    assert rows["SFT with CoE"][1:7] == [
+    assert rows["SFT with CoE"][1:9] == [
         "97.5 %<br><sub>95.0 % to 99.0 %</sub>",
         "50.0 %",
+        "30.0 %",
+        missing,
         missing,
         missing,
         "0.123<br><sub>0.100 to 0.150</sub>",
         missing,
     ]
     assert rows["References"][-1] == "0.640"
-    assert rows["Base, zero-shot"][1:] == [missing] * 9
+    assert rows["Base, zero-shot"][1:] == [missing] * 11
     assert rows["AUC"][1:] == ["0.900<br><sub>0.850 to 0.950</sub>", "64"]
     assert rows["02_coe_sft"][1:] == ["12.3", missing] and rows["**all six**"][1] == missing
 
@@ -218,7 +221,7 @@ def test_results_table_reads_the_names_that_notebook_05_writes():
     known = {f"metrics.grpo.{name}": entry(0.25) for name in METRICS}
     row = next(line for line in report.results_table(known).splitlines() if line.startswith("| SFT + GRPO"))
     cells = row.strip("| ").split(" | ")
-    assert [cells[1], *cells[5:8]] == ["25.0 %", "0.250", "0.2", "0.250"]
+    assert [cells[1], *cells[7:10]] == ["25.0 %", "0.250", "0.2", "0.250"]
 
 
 def test_total_minutes_need_all_six():

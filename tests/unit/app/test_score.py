@@ -183,11 +183,11 @@ def test_gold_labels_are_marked_and_a_system_that_is_not_asked_for_a_chain_is_no
         "intent": "advice",
     }
     marked, _ = score_lines(read_lines(written(tmp_path, {**GOOD, "coe": gold})), Settings(bootstrap=10))
-    assert marked["L1"]["value"] == 1.0 and marked["L2"]["n"] == 1
+    assert marked["L1"]["value"] == 1.0 and marked["cause"]["n"] == 1
     few = {name: gold[name] for name in ("emotion", "cause", "intent")}
     assert (
-        score_lines(read_lines(written(tmp_path, {**GOOD, "coe": few})), Settings(bootstrap=10))[0]["L2"]
-        == marked["L2"]
+        score_lines(read_lines(written(tmp_path, {**GOOD, "coe": few})), Settings(bootstrap=10))[0]["cause"]
+        == marked["cause"]
     )
     plain, _ = score_lines(
         read_lines(written(tmp_path, {**GOOD, "completion": REPLY, "coe": False})), Settings(bootstrap=10)

@@ -175,6 +175,10 @@ def test_synthetic_data_keeps_its_own_licence(folders, tmp_path):
 
 
 def test_words_follow_the_configuration(folders):
+    _, figures, config = folders["synthetic"]
+    held = config.model_copy(update={"held_out_causes": 2})
+    assert card.held_out(figures, config) == "" == card.held_out(folders["real"][1], held)
+    assert "2 causes of every topic stand in validation and test posts only" in card.held_out(figures, held)
     _, figures, config = folders["real"]
     assert "shorter than 7 characters" in card.cleaning(DatasetConfig(min_answer_chars=7))
     assert "Switched off: advertisement." in card.cleaning(DatasetConfig(rules_off=["advertisement"]))

@@ -11,6 +11,8 @@ import pytest
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.style import SYSTEM_LABELS, use_style
 from empathy_lib.metrics import figures as plots
+from empathy_lib.metrics.coe_accuracy import ALL_MARKS, MARKED
+from empathy_lib.metrics.coe_levels import LEVELS
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -96,20 +98,26 @@ def test_reward_and_copying_leaves_out_systems_without_a_reward():
     assert upright == [[0.64], [0.03, 0.1]], "the references' values, and the guard"
 
 
-def test_coe_accuracy_marks_chance_and_leaves_out_plain_systems():
+def test_coe_accuracy_shows_every_level_and_leaves_out_plain_systems():
     data = table(
         {
-            (system, layer): 0.7 if system == "sft" else math.nan
+            (system, name): 0.7 if system == "sft" else math.nan
             for system in ("sft", "bm25")
-            for layer in ("L1", "L2", "L3")
+            for name in MARKED
         }
     )
-    constant = {"L1": 0.2, "L2": 0.1, "L3": 0.4}
-    figure = plots.coe_accuracy(
-        data, constant, {"sft": {"L1": 0.1, "L2": 0.05, "L3": 0.33}}, "Synthetic, n=10"
-    )
-    assert [float(axes.lines[0].get_xdata()[0]) for axes in figure.axes] == [0.2, 0.1, 0.4]
+    level = {name: dict.fromkeys(ALL_MARKS, place / 10) for place, name in enumerate(LEVELS, 1)}
+    level["constant"] |= {"cause": 0.9}  # which pasting does not beat
+    shuffled = {"sft": dict.fromkeys(MARKED, 0.1)}
+    figure = plots.coe_accuracy(data, level, shuffled, "Synthetic, n=10")
+    drawn = {
+        line.get_label(): float(line.get_xdata()[0])
+        for line in figure.axes[0].lines
+        if line.get_label()[0] != "_"
+    }
+    assert {LEVELS[name]: level[name]["L1"] for name in plots.LEVEL_LINES}.items() <= drawn.items()
+    assert [" †" in axes.get_title() for axes in figure.axes] == [name != "cause" for name in MARKED]
     shown = texts(figure)
     assert SYSTEM_LABELS["bm25"] not in shown and "best constant guess" in shown and "posts shuffled" in shown
     with pytest.raises(UserError, match="no item has gold labels"):
-        plots.coe_accuracy(data[data["system"] == "bm25"], constant, {}, "x")
+        plots.coe_accuracy(data[data["system"] == "bm25"], level, {}, "x")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.schema import Answer, Item
+from empathy_lib.core.schema import Answer, Gold, Item
 from empathy_lib.metrics import tables
 from empathy_lib.metrics.registry import METRICS, PER_EXAMPLE
 
@@ -125,3 +125,23 @@ def test_a_headline_entry_is_json_and_unknown_ones_are_named():
     }
     with pytest.raises(UserError, match="no score of system 'gpt'"):
         tables.headline_entry(LONG, "gpt", "rouge_1")
+
+
+def test_sentence_groups_part_what_training_has_and_leave_out_what_is_not_known():
+    def item(key: str, sentences: str | None) -> Item:
+        labels = {
+            "emotion": "e",
+            "situation": "s",
+            "cause": "c",
+            "belief": "b",
+            "bias": "x",
+            "intent": "advice",
+        }
+        gold = None if sentences is None else Gold(**labels, sentences=sentences)
+        return Item(id=key, question="问", answers=[], gold=gold)
+
+    items = [item("a", "unseen"), item("b", "seen"), item("c", ""), item("d", None), item("e", "unseen")]
+    groups = tables.sentence_groups(items)
+    assert list(groups.index) == ["b", "a", "e"]
+    assert list(groups) == ["sentences seen in training"] + ["sentences held out of training"] * 2
+    assert tables.sentence_groups(items[2:4]).empty
