@@ -17,11 +17,12 @@ import json
 import math
 import os
 import resource
+import shlex
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,7 @@ class Run:
     profile: Profile
     path: Path
     say: Callable[[str], None] = print  # where a line goes that tells what was built or reused
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # of the profile, as they were given
 
     @classmethod
     def open(
@@ -154,7 +156,7 @@ class Run:
         name = profile if source == SYNTHETIC else f"{profile}-{own}"
         path = resolve_run_dir(run_dir) if run_dir else base / name
         path.mkdir(parents=True, exist_ok=True)
-        run = cls(loaded, path)
+        run = cls(loaded, path, overrides=overrides or {})
         run.discard(rebuild)
         return run
 
@@ -203,11 +205,14 @@ class Run:
         folder = self.path / name
         if not (folder / MANIFEST).is_file():
             number = name[:2]
-            where = "" if self.path == ROOT / "runs" / self.profile.name else f" --run-dir '{self.path}'"
+            words = ["python", "-m", "empathy_lib", "reproduce", "--profile", self.profile.name]
+            if self.path != ROOT / "runs" / self.profile.name:
+                words += ["--run-dir", str(self.path)]
+            for key, value in self.overrides.items():
+                words += ["--set", f"{key}={json.dumps(value, ensure_ascii=False)}"]
             raise UserError(
                 f"{folder}: stage {number} is not finished; run notebook {number} first, or: "
-                f"python -m empathy_lib reproduce --profile {self.profile.name} --from {number} --to "
-                f"{number}{where}"
+                f"{shlex.join([*words, '--from', number])}"
             )
         return folder
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from empathy_lib.core import run as artefacts
+from empathy_lib.core.config import parse_assignments
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import MANIFEST, RATINGS, Run, generator, peak_gib, read_json, write_json
 
@@ -168,12 +170,16 @@ def test_a_rebuild_leaves_nothing_of_the_old_one(run):
     assert sorted(path.name for path in run.stage("01_dataset").iterdir()) == ["data.txt", MANIFEST]
 
 
-def test_a_missing_input_is_named_with_the_remedy(run):
-    with pytest.raises(
-        UserError,
-        match="run notebook 01 first, or: python -m empathy_lib reproduce --profile smoke --from 01 --to 01",
-    ):
+def test_a_missing_input_is_named_with_the_whole_command(tmp_path):
+    run = Run.open(
+        "smoke", str(tmp_path / "空 格"), {"dataset.questions": 80, "dataset.data": "我的 帖子.json"}
+    )
+    with pytest.raises(UserError, match="run notebook 01 first, or: python -m empathy_lib") as caught:
         build(run, "02_sft", inputs=["01_dataset"])
+    words = shlex.split(str(caught.value).partition("or: ")[2])
+    assert words[4:8] == ["--profile", "smoke", "--run-dir", str(run.path)] and words[-2:] == ["--from", "01"]
+    given = parse_assignments([words[i + 1] for i, word in enumerate(words) if word == "--set"])
+    assert given == run.overrides
     assert not (run.path / "02_sft").exists()
 
 
