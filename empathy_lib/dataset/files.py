@@ -173,7 +173,7 @@ def _stem(name: Path | PurePosixPath) -> str:
 def _members(file: Path, shown_path: Path, name: str, notes: Notes) -> Iterator[Source]:
     """The files within a zip, in the order of their names."""
     try:
-        archive = zipfile.ZipFile(file)
+        archive = zipfile.ZipFile(file)  # noqa: SIM115  (closed below)
     except READ_ERRORS as error:
         _pass_over(notes, name, f"is no whole zip archive ({error})")
         return

@@ -122,6 +122,13 @@ def _has(record: Any, *keys: str) -> bool:
     return isinstance(record, dict) and all(key in record for key in keys)
 
 
+def bare_answer(answer: Any) -> Any:
+    """The text of an answer that stands in the list as text, alone or before labels."""
+    if isinstance(answer, list) and answer and not any(isinstance(label, str) for label in answer[1:]):
+        return answer[0]
+    return answer if isinstance(answer, str) else None
+
+
 def _is_own(record: Any) -> bool:
     if not _has(record, "id", "question", "answers"):
         return False
@@ -132,7 +139,7 @@ def _is_own(record: Any) -> bool:
 def _psyqa(record: Any, rule: Turns, min_reply: int) -> Draft:
     answers = _list(record.get("answers"), "answers")
     pairs: list[tuple[str, Any]] = [
-        (f"answers.{i}.answer_text", a.get("answer_text") if isinstance(a, dict) else None)
+        (f"answers.{i}.answer_text", a.get("answer_text") if isinstance(a, dict) else bare_answer(a))
         for i, a in enumerate(answers)
     ]
     question = record.get("question")

@@ -244,8 +244,8 @@ def _elements(source: Source) -> Iterator[Any]:
                 unread = max(0, left - read)
                 share = f"{unread / left:.0%} of the file is unread" if left else "the rest is unread"
                 reason = (
-                    f"{fault} at byte {read + 1:,}, record {number}; nothing after it could be read ({share}); "
-                    f"mend the file there, or convert it to JSON lines"
+                    f"{fault} at byte {read + 1:,}, record {number}; nothing after it could be read "
+                    f"({share}); mend the file there, or convert it to JSON lines"
                 )
                 yield Record(
                     source.path,

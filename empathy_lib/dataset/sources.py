@@ -27,7 +27,7 @@ from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import ROOT, file_digest, generator
 from empathy_lib.core.schema import Answer, Item, first_fault
 from empathy_lib.dataset.files import Notes, shown, source_files
-from empathy_lib.dataset.layouts import LAYOUTS, BadRecord, Draft, Layout, layout_of
+from empathy_lib.dataset.layouts import LAYOUTS, BadRecord, Layout, bare_answer, layout_of
 from empathy_lib.dataset.records import BYTES_AN_ANSWER, Record, path_records
 from empathy_lib.dataset.store import ItemStore, select
 
@@ -300,13 +300,16 @@ def _item(record: Record, layout: Layout, name: str, config: DatasetConfig) -> t
     return Item(
         id=draft.id,
         question=question,
-        # CPsyCounE keeps its topics in its folders' names
-        topic=draft.topic
-        or (record.folder if layout.name == "cpsycoun" and isinstance(record.value, list) else ""),
+        topic=draft.topic or _folder_topic(record, layout),
         subtopic=draft.subtopic,
         answers=answers,
         source=source,
     ), faults
+
+
+def _folder_topic(record: Record, layout: Layout) -> str:
+    """CPsyCounE keeps its topics in its folders' names."""
+    return record.folder if layout.name == "cpsycoun" and isinstance(record.value, list) else ""
 
 
 def _identity(record: Record, layout: Layout) -> str:
@@ -326,6 +329,8 @@ def _own_item(value: Any, source: str) -> Item:
         key: str(value[key]) for key in ("topic", "subtopic") if isinstance(value.get(key), (int, float))
     }
     try:
+        if isinstance(answers := value["answers"], list) and any(isinstance(a, (str, list)) for a in answers):
+            labels["answers"] = [a if isinstance(a, dict) else {"text": bare_answer(a)} for a in answers]
         item = Item.model_validate({**value, **labels})
     except ValidationError as error:
         raise BadRecord(*first_fault(error)) from error
