@@ -159,7 +159,7 @@ def _unpacked(file: Path, name: str, notes: Notes) -> Iterator[Source]:
     elif inner.suffix.lower() not in SUFFIXES:
         _pass_over(notes, name, f"unknown file type '{suffix}'; use {', '.join(READ)}")
     elif suffix == ".gz":
-        opened = lambda: gzip.open(file, "rb")  # noqa: E731
+        opened = lambda: gzip.open(file, "rb")  # noqa: E731, SIM115
         yield Source(shown_path, _stem(inner), inner.suffix.lower(), opened, status.st_size)
     else:
         opened = lambda: file.open("rb")  # noqa: E731
@@ -173,7 +173,7 @@ def _stem(name: Path | PurePosixPath) -> str:
 def _members(file: Path, shown_path: Path, name: str, notes: Notes) -> Iterator[Source]:
     """The files within a zip, in the order of their names."""
     try:
-        archive = zipfile.ZipFile(file)  # noqa: SIM115  (closed below)
+        archive = zipfile.ZipFile(file)
     except READ_ERRORS as error:
         _pass_over(notes, name, f"is no whole zip archive ({error})")
         return

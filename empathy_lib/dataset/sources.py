@@ -165,8 +165,9 @@ def _too_many(config: DatasetConfig, reading: Reading, share: float) -> str:
     reasons = Counter(f"field '{rejection.field}' {rejection.reason}" for rejection in reading.rejected)
     others = f" ({len(reasons) - 1} other reason(s))" if len(reasons) > 1 else ""
     answers = f"{reading.lost} of {reading.lost + reading.kept} answers ({share:.0%})"
+    worst = max(reading.rejected, key=lambda rejection: rejection.answers)
     return (
-        f"{max(reading.rejected, key=lambda rejection: rejection.answers)}{others}; {answers} would be rejected, more than "
+        f"{worst}{others}; {answers} would be rejected, more than "
         f"dataset.max_rejected_share={config.max_rejected_share}; mend the source, name its layout with "
         f"dataset.format, or raise the share"
     )

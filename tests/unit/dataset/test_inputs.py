@@ -76,7 +76,7 @@ def test_a_csv_row_in_another_encoding_costs_itself(tmp_path):
 
 def test_a_quote_that_is_never_closed_is_refused_with_its_line(tmp_path):
     rows = [f"{POST}{n},{chr(34) if n == 3 else ''}{REPLY}{n}\n" for n in range(10)]
-    with pytest.raises(UserError, match="line 5: .*never closed"):
+    with pytest.raises(UserError, match=r"line 5: .*never closed"):
         read(put(tmp_path / "q.csv", "question,answer\n" + "".join(rows)))
 
 
@@ -163,7 +163,7 @@ def test_packed_files_are_read(tmp_path):
     assert (reading.kept, reading.lost) == (5, 0) and "家庭" in {item.topic for item in reading.items}
     assert read(root / "c.zip").kept == 1
     (root / "a.jsonl.gz").write_bytes((root / "a.jsonl.gz").read_bytes()[:-20])
-    with pytest.raises(UserError, match="a.jsonl.gz.*cannot be read on"):
+    with pytest.raises(UserError, match=r"a.jsonl.gz.*cannot be read on"):
         read(root / "a.jsonl.gz")
 
 
@@ -209,7 +209,7 @@ def test_hub_splits_and_configurations(monkeypatch):
         return {"train": stream()}
 
     monkeypatch.setattr(datasets, "load_dataset", broken)
-    with pytest.raises(UserError, match="Couldn't cast.*give the folder"):
+    with pytest.raises(UserError, match=r"Couldn't cast.*give the folder"):
         read("hf:owner/name")
 
 
