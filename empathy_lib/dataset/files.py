@@ -132,7 +132,8 @@ def _walk(folder: Path, root: Path, seen: set[str], notes: Notes) -> Iterator[Pa
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "~$")) or name.lower() in _HIDDEN
+    # a dataset that is being written into the folder it is made from is none of the source
+    return name.startswith((".", "~$")) or name.lower() in _HIDDEN or name.endswith(".building")
 
 
 def _pass_over(notes: Notes, file: str, why: str) -> None:

@@ -219,3 +219,14 @@ def test_the_rule_that_removed_most_is_named_with_its_setting():
         assert words in advice(loss)
     assert advice(removed_most({"advertisement": 2}, 100, DatasetConfig(), {})) == ""
     assert removed_most({"advertisement": 0}, 100, DatasetConfig(), {}) is None
+
+
+def test_a_dataset_written_below_its_source_is_no_source_of_the_next(tmp_path):
+    put(tmp_path / "a.json", [record(n) for n in range(3)])
+    put(tmp_path / "out.building" / "request.txt", "x")
+    for name in ("manifest.json", "report.json", "rejected.jsonl", "funnel.csv"):
+        put(tmp_path / "out" / name, "")
+    put(tmp_path / "out" / "train.jsonl", json.dumps(record(9)))
+    reading = read(tmp_path)
+    assert (reading.kept, reading.lost) == (3, 0) and "out: is a dataset" in "\n".join(reading.remarks())
+    assert read(tmp_path / "out").kept == 1
