@@ -145,7 +145,7 @@ def check(request: Request, notebooks: Sequence[Path] | None = None) -> Plan:
     profile = load_profile(request.profile, overrides)
     chosen = _chosen(request, notebooks or [ROOT / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS])
     if profile.dataset.data.startswith(HUB):
-        _hub_id("data", profile.dataset.data.removeprefix(HUB), SYNTHETIC)
+        _hub_id("data", profile.dataset.data.removeprefix(HUB).partition(":")[0], SYNTHETIC)
     elif profile.dataset.data != SYNTHETIC:
         overrides["dataset.data"] = str(source_path(profile.dataset).resolve())
         try:

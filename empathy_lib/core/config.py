@@ -86,8 +86,8 @@ LAYOUT_NAMES = get_args(LayoutName)
 class DatasetConfig(_Config):
     data: str = Field(
         SYNTHETIC,
-        description="'synthetic', the path of a file or folder, or 'hf:' and a hub id; layouts: README, "
-        "'Bring your own'",
+        description="'synthetic', the path of a file or folder, or 'hf:' and a hub id, ':config' behind it "
+        "chooses a configuration; layouts: README, 'Bring your own'",
     )
     format: LayoutName = Field("auto", description="layout of the data; auto: told from each record's shape")
     licence: str = Field(

@@ -25,6 +25,7 @@ from empathy_lib.dataset.card import write_card
 from empathy_lib.dataset.cleaning import NOISE_KINDS, Funnel, clean, planted_noise_report
 from empathy_lib.dataset.croissant import write_croissant
 from empathy_lib.dataset.deidentify import TYPES, deidentify_items
+from empathy_lib.dataset.losses import removed_most
 from empathy_lib.dataset.sources import Reading, read_source, source_digest
 from empathy_lib.dataset.split import SPLITS, LeakageError, leakage, split
 
@@ -201,6 +202,11 @@ def report(
     return {
         **counts,
         "removed_by_rule": by_rule,
+        "removed_most": removed_most(by_rule, counts["read"], config, reading.layouts),
+        "remarks": reading.remarks(),
+        "not_read": reading.notes.not_read,
+        "hidden_skipped": len(reading.notes.hidden),
+        "blank_rows_skipped": sum(reading.notes.blank_rows.values()),
         "changed_by_rule": funnel.changed,
         "rejected_by_reason": dict(
             Counter(f"{rejection.field}: {rejection.reason}" for rejection in reading.rejected).most_common(

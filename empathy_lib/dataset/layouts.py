@@ -42,7 +42,7 @@ class Draft:
     topic: str = ""
     subtopic: str = ""
     question_field: str = "question"
-    id: str = ""
+    id: str = ""  # as the record gives it; empty where it gives none
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,19 @@ def _text(value: Any, where: str) -> str:
     return value
 
 
+def _word(value: Any, where: str) -> str:
+    """A label as text: numbers are read as they are written, nothing (null, NaN) is empty."""
+    if value is None or value != value:
+        return ""
+    return _text(
+        value if isinstance(value, str) else str(value) if _is_scalar(value) else value, where
+    ).strip()
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
 def _list(value: Any, where: str) -> list:
     if not isinstance(value, list):
         raise BadRecord(where, f"must be a list, not {type(value).__name__}")
@@ -109,29 +122,49 @@ def _has(record: Any, *keys: str) -> bool:
     return isinstance(record, dict) and all(key in record for key in keys)
 
 
+def bare_answer(answer: Any) -> Any:
+    """The text of an answer that stands in the list as text, alone or before labels."""
+    if isinstance(answer, list) and answer and not any(isinstance(label, str) for label in answer[1:]):
+        return answer[0]
+    return answer if isinstance(answer, str) else None
+
+
+def _is_own(record: Any) -> bool:
+    if not _has(record, "id", "question", "answers"):
+        return False
+    answers = record["answers"]
+    return not isinstance(answers, list) or not any(_has(answer, "answer_text") for answer in answers)
+
+
 def _psyqa(record: Any, rule: Turns, min_reply: int) -> Draft:
     answers = _list(record.get("answers"), "answers")
     pairs: list[tuple[str, Any]] = [
-        (f"answers.{i}.answer_text", a.get("answer_text") if isinstance(a, dict) else None)
+        (f"answers.{i}.answer_text", a.get("answer_text") if isinstance(a, dict) else bare_answer(a))
         for i, a in enumerate(answers)
     ]
     question = record.get("question")
     if isinstance(question, str) and question.strip():
-        description = _text(record.get("description") or "", "description")
-        question = "\n".join(part.strip() for part in (question, description) if part.strip())
-    keywords = record.get("keywords") or ""
+        question = _with_description(question, record)
+    keywords = record.get("keywords")
     words = (
-        re.split(r"[,，、;；\s]+", keywords)
-        if isinstance(keywords, str)
-        else [_text(w, "keywords") for w in _list(keywords, "keywords")]
+        [_word(word, "keywords") for word in keywords]
+        if isinstance(keywords, list)
+        else re.split(r"[,，、;；\s]+", _word(keywords, "keywords"))
     )
-    topic, subtopic = ([word.strip() for word in words if word.strip()] + ["", ""])[:2]
-    return Draft(question, pairs, topic, subtopic)
+    topic, subtopic = ([word for word in words if word] + ["", ""])[:2]
+    return Draft(question, pairs, topic, subtopic, id=_word(record.get("id"), "id"))
+
+
+def _with_description(title: str, record: Any) -> str:
+    parts = (title.strip(), _word(record.get("description"), "description"))
+    return "\n".join(part for part in parts if part)
 
 
 def _row(record: Any, rule: Turns, min_reply: int) -> Draft:
-    topics = (_text(record.get(key) or "", key).strip() for key in ("topic", "subtopic"))
-    return Draft(record["question"], [("answer", record["answer"])], *topics, id=str(record.get("id") or ""))
+    topics = (_word(record.get(key), key) for key in ("topic", "subtopic"))
+    return Draft(
+        record["question"], [("answer", record["answer"])], *topics, id=_word(record.get("id"), "id")
+    )
 
 
 def _turns(
@@ -163,7 +196,22 @@ def _smile(record: Any, rule: Turns, min_reply: int) -> Draft:
 _SPEAKER = re.compile(r"^\s*(来访者|求助者|咨询者|心理咨询师|咨询师|支持者)\s*[:：]", re.MULTILINE)
 
 
+def _first_text(record: Any) -> str:
+    first = record[0] if isinstance(record, list) and record else record
+    return first if isinstance(first, str) else ""
+
+
+def is_turn(value: Any) -> bool:
+    """Whether an element of a list is a turn of a dialogue, so that the list is the record."""
+    if isinstance(value, str):
+        return len(_SPEAKER.findall(value)) == 1
+    return isinstance(value, dict) and "role" in value and layout_of(value) is None
+
+
 def _dialogue_text(record: Any, rule: Turns, min_reply: int) -> Draft:
+    """CPsyCounD's text, or CPsyCounE's list of turns."""
+    if isinstance(record, list):
+        record = "\n".join(_text(turn, str(number)) for number, turn in enumerate(record))
     parts = _SPEAKER.split(record)
     turns = [
         ("counselor" if "师" in side or side == "支持者" else "client", text, f"turn {number}")
@@ -198,12 +246,18 @@ def _messages(record: Any, rule: Turns, min_reply: int) -> Draft:
     names = ("from", "value") if share_gpt else ("role", "content")
     draft = post_and_reply(_turns(messages, *names, {**_CHAT, "system": ""}, f"{key}."), rule, min_reply)
     topic = record.get("normalizedTag") or record.get("topic") or ""
-    return Draft(draft.question, draft.answers, _text(topic, "topic"), question_field=draft.question_field)
+    return Draft(
+        draft.question,
+        draft.answers,
+        _word(topic, "topic"),
+        question_field=draft.question_field,
+        id=_word(record.get("id"), "id"),
+    )
 
 
 def _efaqa(record: Any, rule: Turns, min_reply: int) -> Draft:
-    """efaqa-corpus-zh: the title is the post; what the audience wrote before the owner's next message is one
-    answer."""
+    """efaqa-corpus-zh: title and description are the post; what the audience wrote before the owner's next
+    message is one answer."""
     turns = []
     for number, chat in enumerate(_list(record["chats"], "chats")):
         where = f"chats.{number}"
@@ -217,15 +271,16 @@ def _efaqa(record: Any, rule: Turns, min_reply: int) -> Draft:
                     f"{where}.value",
                 )
             )
-    draft = post_and_reply([("client", _text(record["title"], "title"), "title"), *turns], rule, min_reply)
+    post = _with_description(_text(record["title"], "title"), record)
+    draft = post_and_reply([("client", post, "title"), *turns], rule, min_reply)
     labels = record.get("label") if isinstance(record.get("label"), dict) else {}
-    return Draft(draft.question, draft.answers, str(labels.get("s1") or ""), question_field="title")
+    return Draft(draft.question, draft.answers, _word(labels.get("s1"), "label.s1"), question_field="title")
 
 
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
-        Layout("schema", "the project's own schema", lambda r: _has(r, "id", "question", "answers"), None),
+        Layout("schema", "the project's own schema", _is_own, None),
         Layout("psyqa", "PsyQA", lambda r: _has(r, "question", "answers"), _psyqa),
         Layout("row", "rows of question, answer, topic", lambda r: _has(r, "question", "answer"), _row),
         Layout(
@@ -234,7 +289,7 @@ LAYOUTS: dict[str, Layout] = {
         Layout(
             "cpsycoun",
             "CPsyCounD/CPsyCounE",
-            lambda r: isinstance(r, str) and bool(_SPEAKER.search(r)),
+            lambda r: bool(_SPEAKER.search(_first_text(r))),
             _dialogue_text,
             "joined",
         ),

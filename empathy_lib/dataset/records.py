@@ -1,80 +1,149 @@
-"""Files and hub datasets as records, one at a time.
+"""Files as records, one at a time.
 
-Knows: JSON lists, JSON lines, CSV, Parquet, text, folders of these, hub datasets; what a broken one looks
-like. Does not know: what a record means (``layouts``). A fault is a record too, so that it is counted and
-what follows is still read.
+Knows: JSON lists, JSON lines, text; what a broken one looks like. Does not know: which files there are
+(``files``), tables (``tables``), what a record means (``layouts``). A fault is a record too, so that it is
+counted and what follows is still read; where nothing after it can be, it says how much that is.
 """
 
 from __future__ import annotations
 
-import csv
+import codecs
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-import ijson
-
-from empathy_lib.core.config import HUB
 from empathy_lib.core.errors import UserError
-from empathy_lib.dataset.layouts import BadRecord
+from empathy_lib.dataset.files import READ, READ_ERRORS, Notes, Source, sources
+from empathy_lib.dataset.layouts import BadRecord, is_turn, layout_of
 
-SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".txt")
 MAX_RECORD_BYTES = 1_000_000
+MAX_JSON_CHARS = 16 * MAX_RECORD_BYTES  # read in search of the end of a record that is too long
+BYTES_AN_ANSWER = 1_000  # how much of a file of which nothing could be read counts as one answer
+CHUNK = 1 << 18
+MAX_DIGITS = 4_000  # of a number; longer ones are kept as text, nobody counts with them
+ICONV = "convert the file, e.g. with: iconv -f GB18030 -t UTF-8"
 
 
 @dataclass(frozen=True)
 class Record:
-    """A parsed record, or the fault that kept it from being parsed, and where it stands."""
+    """A parsed record, or the fault that kept it from being parsed, and where it stands.
+
+    ``unread``: bytes after a fault that stopped the reading, and bytes read before it. ``name`` is unique to
+    the file, ``folder`` names the one it lies in.
+    """
 
     file: Path
     value: Any = None
     line: int | None = None
     number: int | None = None
     fault: BadRecord | None = None
+    unread: tuple[int, int] | None = None
+    name: str = ""
+    folder: str = ""
 
 
-def path_records(path: Path) -> Iterator[Record]:
-    if path.is_file():
-        if path.suffix.lower() not in SUFFIXES:
-            raise UserError(f"{path}: unknown file type '{path.suffix}'; use {', '.join(SUFFIXES)}")
-        yield from _file_records(path)
-        return
-    files = sorted(
-        file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-    )
-    if not files:
+def path_records(path: Path, notes: Notes | None = None) -> Iterator[Record]:
+    """Every record of a file, of an archive or of a folder of them.
+
+    Raises:
+        UserError: there is no file that could be read.
+    """
+    notes, found = notes if notes is not None else Notes(), 0
+    for source in sources(path, notes):
+        found += 1
+        yield from source_records(source, notes, named=not path.is_file() or path.suffix.lower() == ".zip")
+    if not found:
+        passed = "; ".join(notes.lines())
+        if path.is_file():
+            raise UserError(f"{path}: {notes.not_read[0]['why'] if notes.not_read else 'holds no file'}")
         raise UserError(
-            f"{path}: the folder holds no {', '.join(SUFFIXES)} file; give a folder of dialogues, or a file"
+            f"{path}: the folder holds no {', '.join(READ)} file; give a folder of dialogues, or a file"
+            + (f" ({passed})" if passed else "")
         )
-    for file in files:
-        yield from _file_records(file)
 
 
-def _file_records(path: Path) -> Iterator[Record]:
-    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet, ".txt": _txt}
-    if path.stat().st_size == 0:
-        yield Record(path, fault=BadRecord("file", "is empty"))
-        return
-    yield from readers[path.suffix.lower()](path)
+def source_records(source: Source, notes: Notes, *, named: bool) -> Iterator[Record]:
+    """The records of one file; ``named`` if its name must be part of generated ids."""
+    from empathy_lib.dataset import tables  # which reads records as this module does
+
+    readers = {".json": _json, ".jsonl": _jsonl, ".ndjson": _jsonl, ".txt": _txt}
+    readers |= {".csv": tables.csv_rows, ".tsv": tables.csv_rows, ".parquet": tables.parquet_rows}
+    place = {"name": source.name if named else "", "folder": source.folder}
+    number = 0
+    try:
+        with source.open() as handle:
+            if not handle.read(1):
+                yield Record(source.path, fault=BadRecord("file", "is empty"), **place)
+                return
+        for record in readers[source.suffix](source, notes):
+            number += 1
+            yield Record(**{**vars(record), **place})
+    except READ_ERRORS as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:100]
+        fault = BadRecord("file", f"cannot be read on after {number} record(s) ({reason}); mend or unpack it")
+        yield Record(source.path, fault=fault, unread=(source.size, 0), **place)
 
 
-def _decoded(path: Path, data: bytes, line: int | None = None) -> Record:
+def parse(text: str) -> Any:
+    """JSON as Python values; numbers too long to be one stay text.
+
+    Raises:
+        BadRecord: it is no JSON.
+    """
+    try:
+        return _DECODER.decode(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadRecord("line", f"is not valid JSON ({_why(error)})") from error
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= MAX_DIGITS else digits
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer)
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "msg", "nested too deeply")
+
+
+def decoded(source: Source, data: bytes, line: int | None = None) -> Record:
     """A record with the decoded text as its value, or the fault."""
     try:
-        return Record(path, data.decode("utf-8-sig"), line)
+        return Record(source.path, data.decode("utf-8-sig"), line)
     except UnicodeDecodeError as error:
-        reason = (
-            f"is not UTF-8 (byte {error.start + 1}); convert the file, e.g. with: iconv -f GB18030 -t UTF-8"
-        )
-        return Record(path, line=line, fault=BadRecord("line" if line else "file", reason))
+        reason = f"is not UTF-8 (byte {error.start + 1}); {ICONV}"
+        return Record(source.path, line=line, fault=BadRecord("line" if line else "file", reason))
 
 
-def _jsonl(path: Path) -> Iterator[Record]:
-    with path.open("rb") as handle:
+def _jsonl(source: Source, notes: Notes) -> Iterator[Record]:
+    with source.open() as handle:
+        if _is_one_value(handle.readline(MAX_RECORD_BYTES + 1), handle.readline(MAX_RECORD_BYTES)):
+            yield from _values(source)
+            return
+    yield from _lines(source)
+
+
+def _is_one_value(first: bytes, second: bytes) -> bool:
+    """Whether a .jsonl file is a JSON file in truth: a list over lines or of records, or an indented
+    object."""
+    first = first.removeprefix(codecs.BOM_UTF8).strip()
+    if first in (b"[", b"{"):
+        return True
+    if not first.startswith(b"["):
+        return False
+    try:
+        value = json.loads(first)
+    except (ValueError, RecursionError):
+        return len(first) >= MAX_RECORD_BYTES or first.endswith((b",", b"[", b"{"))
+    return not second.strip() and layout_of(value) is None
+
+
+def _lines(source: Source) -> Iterator[Record]:
+    with source.open() as handle:
         for number in count(1):
             data = handle.readline(MAX_RECORD_BYTES + 1)
             if not data:
@@ -83,138 +152,206 @@ def _jsonl(path: Path) -> Iterator[Record]:
                 while data and not data.endswith(b"\n"):  # read on to the line's end without keeping it
                     data = handle.readline(MAX_RECORD_BYTES)
                     size += len(data)
-                yield Record(
-                    path,
-                    line=number,
-                    fault=BadRecord("line", f"has {size:,} bytes, more than {MAX_RECORD_BYTES:,}"),
-                )
+                fault = BadRecord("line", f"has {size:,} bytes, more than {MAX_RECORD_BYTES:,}")
+                yield Record(source.path, line=number, fault=fault)
                 continue
-            record = _decoded(path, data, number)
+            record = decoded(source, data, number)
             if record.fault is None:
                 if not record.value.strip():
                     continue
                 try:
-                    record = Record(path, json.loads(record.value), number)
-                except (json.JSONDecodeError, RecursionError) as error:
-                    reason = (
-                        f"is not valid JSON ({getattr(error, 'msg', 'nested too deeply')}); each line must "
-                        f"be one JSON value"
-                    )
-                    record = Record(path, line=number, fault=BadRecord("line", reason))
+                    record = Record(source.path, parse(record.value), number)
+                except BadRecord as fault:
+                    reason = f"{fault}; each line must be one JSON value"
+                    record = Record(source.path, line=number, fault=BadRecord("line", reason))
             yield record
 
 
-def _json(path: Path) -> Iterator[Record]:
+def _json(source: Source, notes: Notes) -> Iterator[Record]:
     """Elements of a JSON list one by one; one dialogue (a list of turns), one object, or objects one after
     the other are records."""
-    with path.open("rb") as handle:
-        head = handle.read(4096)
-        start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
-        if not head[start:].strip():
-            yield Record(path, fault=BadRecord("file", "is empty"))
-            return
-        dialogue = re.match(rb"\s*\[\s*\{[^{}\[\]]*?\"role\"\s*:", head[start:]) is not None
-        listed = head[start:].lstrip().startswith(b"[") and not dialogue
-        handle.seek(start)
-        values = ijson.items(handle, "item" if listed else "", use_float=True, multiple_values=True)
-        number = 0
-        while True:
-            number += 1
+    with source.open() as handle:
+        first, second = handle.readline(MAX_RECORD_BYTES + 1), handle.readline(2)
+    first = first.removeprefix(codecs.BOM_UTF8).strip()
+    if first.startswith(b"{") and first.endswith(b"}") and second.startswith(b"{"):
+        yield from _lines(source)  # JSON lines under another name: a broken one costs itself alone
+    else:
+        yield from _values(source)
+
+
+def _values(source: Source) -> Iterator[Record]:
+    elements = _elements(source)
+    listed = next(elements, None)
+    first = next(elements, None)
+    if first is None:
+        if not listed:
+            yield Record(source.path, fault=BadRecord("file", "is empty"))
+        return
+    if listed and first.fault is None and is_turn(first.value):
+        yield _dialogue(source, chain([first], elements))
+        return
+    second = next(elements, None)
+    if not listed and second is None:  # one object is the file
+        first = Record(**{**vars(first), "number": None})
+    yield first
+    yield from (record for record in chain([second], elements) if record is not None)
+
+
+def _dialogue(source: Source, turns: Iterator[Record]) -> Record:
+    """A list of turns as one record."""
+    values: list[Any] = []
+    size = 0
+    for turn in turns:
+        if turn.fault is not None:
+            return Record(source.path, line=turn.line, fault=BadRecord("file", str(turn.fault)))
+        values.append(turn.value)
+        size += len(str(turn.value))
+        if size > MAX_JSON_CHARS:
+            fault = BadRecord("file", f"is a dialogue of more than {MAX_JSON_CHARS:,} characters")
+            return Record(source.path, fault=fault)
+    return Record(source.path, values)
+
+
+def _elements(source: Source) -> Iterator[Any]:
+    """First whether the file is a list, then a :class:`Record` for each of its elements or values. Holds one
+    element at a time."""
+    with source.open() as handle:
+        text = _Window(handle)
+        listed = text.peek() == "["
+        yield listed
+        text.skip(1 if listed else 0)
+        for number in count(1):
             try:
-                value = next(values)
-            except StopIteration:
-                return
-            except (ijson.JSONError, UnicodeDecodeError) as error:
-                line, why = _break(path)
-                reason = f"{why or error} at record {number}; nothing after it could be read"
-                yield Record(
-                    path, line=line, number=number, fault=BadRecord("file", " ".join(reason.split()))
-                )
-                return
-            yield Record(path, value, number=number if listed else None)
-
-
-def _break(path: Path) -> tuple[int | None, str]:
-    """Line and nature of what breaks a JSON file; nothing for one too large to be read whole."""
-    if path.stat().st_size > 64 * MAX_RECORD_BYTES:
-        return None, ""
-    try:
-        json.loads(path.read_bytes().decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        return (
-            None,
-            f"is not UTF-8 (byte {error.start + 1}); convert it, e.g. with: iconv -f GB18030 -t UTF-8; "
-            f"stopped",
-        )
-    except json.JSONDecodeError as error:
-        return error.lineno, f"is not valid JSON ({error.msg})"
-    return None, ""
-
-
-def _csv(path: Path) -> Iterator[Record]:
-    csv.field_size_limit(MAX_RECORD_BYTES)
-    with path.open(encoding="utf-8-sig", newline="") as handle:
-        rows = csv.DictReader(handle)
-        while True:
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Record(path, line=rows.line_num, fault=BadRecord("line", f"is no CSV row ({error})"))
-                continue
-            except UnicodeDecodeError as error:
+                mark = text.peek()
+                if number > 1 and listed and mark == ",":
+                    text.skip(1)
+                    mark = text.peek()
+                elif number > 1 and listed and mark not in ("]", ""):
+                    raise BadRecord("file", "is not valid JSON (Expecting ',' delimiter)")
+                if mark == "]" and listed:
+                    text.skip(1)
+                    if text.peek():
+                        raise BadRecord("file", "goes on after its list's end")
+                    return
+                if not mark:
+                    if listed:
+                        raise BadRecord("file", "is not valid JSON (it ends within its list)")
+                    return
+                line = text.line
+                value, size = text.value()
+            except BadRecord as fault:
+                read, left = text.base + text.bytes_before(), source.size
+                unread = max(0, left - read)
+                share = f"{unread / left:.0%} of the file is unread" if left else "the rest is unread"
                 reason = (
-                    f"is not UTF-8 ({error.reason}); convert the file, e.g. with: iconv -f GB18030 -t UTF-8"
+                    f"{fault} at byte {read + 1:,}, record {number}; nothing after it could be read "
+                    f"({share}); mend the file there, or convert it to JSON lines"
                 )
-                yield Record(path, line=rows.line_num, fault=BadRecord("file", reason))
+                yield Record(
+                    source.path,
+                    line=text.line,
+                    number=number,
+                    fault=BadRecord("file", reason),
+                    unread=(unread, read),
+                )
                 return
-            if isinstance(row.get("answers"), str):  # a list cannot stand in a cell but as JSON
-                try:
-                    row["answers"] = json.loads(row["answers"])
-                except json.JSONDecodeError as error:
-                    yield Record(
-                        path,
-                        line=rows.line_num,
-                        fault=BadRecord("answers", f"is not valid JSON ({error.msg})"),
-                    )
-                    continue
-            yield Record(path, row, line=rows.line_num)
+            if size > MAX_RECORD_BYTES:
+                fault = BadRecord("record", f"has {size:,} characters, more than {MAX_RECORD_BYTES:,}")
+                yield Record(source.path, line=line, number=number, fault=fault)
+            else:
+                yield Record(source.path, value, number=number)
 
 
-def _parquet(path: Path) -> Iterator[Record]:
-    import pyarrow
-    import pyarrow.parquet
+class _Window:
+    """A text file seen through a window that moves on value by value."""
 
-    number = 0
-    try:
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=512):
-            for row in batch.to_pylist():
-                number += 1
-                yield Record(path, row, number=number)
-    except pyarrow.ArrowException as error:
-        reason = (
-            f"is no whole Parquet file ({str(error).splitlines()[0][:80]}); nothing after record {number} "
-            f"could be read"
+    def __init__(self, handle: Any) -> None:
+        self._handle, self._decoder = handle, codecs.getincrementaldecoder("utf-8")()
+        self._text, self._place, self._ended = "", 0, False
+        self._raw = 0  # bytes decoded so far
+        self.base, self.line = 0, 1  # byte and line of the window's start
+        self._more()
+        if self._text.startswith("\ufeff"):
+            self.skip(1)
+
+    def _more(self, size: int = CHUNK) -> None:
+        data = self._handle.read(size)
+        try:
+            self._text += self._decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            # what is right before it is still to be read; the place itself is the fault
+            self._text += error.object[: error.start].decode("utf-8")
+            self._bad = f"is not UTF-8; {ICONV}"
+            self._ended = True
+            return
+        self._ended = not data
+
+    _bad = ""
+
+    def bytes_before(self) -> int:
+        return len(self._text[: self._place].encode())
+
+    def skip(self, characters: int) -> None:
+        self._place += characters
+
+    def _settle(self) -> None:
+        """Forget what was read."""
+        before = self._text[: self._place]
+        self.base += len(before.encode())
+        self.line += before.count("\n")
+        self._text, self._place = self._text[self._place :], 0
+
+    def peek(self) -> str:
+        """The next character that is no space; empty at the end.
+
+        Raises:
+            BadRecord: the file is no UTF-8 from here on.
+        """
+        while True:
+            while self._place < len(self._text) and self._text[self._place] in " \t\r\n":
+                self._place += 1
+            if self._place < len(self._text):
+                return self._text[self._place]
+            if self._ended:
+                if self._bad:
+                    raise BadRecord("file", self._bad)
+                return ""
+            self._settle()
+            self._more()
+
+    def value(self) -> tuple[Any, int]:
+        """The next value and its length in characters.
+
+        Raises:
+            BadRecord: there is none, or it does not end within ``MAX_JSON_CHARS``.
+        """
+        self._settle()
+        size = CHUNK
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text)
+                if end < len(self._text) or self._ended:
+                    self._place = end
+                    return value, end
+            except RecursionError:
+                raise BadRecord("record", "is nested too deeply") from None
+            except json.JSONDecodeError as error:
+                if self._ended or len(self._text) > MAX_JSON_CHARS:
+                    self._place = min(error.pos, len(self._text))
+                    self.line += self._text[: self._place].count("\n")
+                    why = self._bad or f"is not valid JSON ({error.msg})"
+                    raise BadRecord("file", why) from error
+            self._more(size)
+            size *= 2  # so that a long value is not scanned again and again
+
+
+def _txt(source: Source, notes: Notes) -> Iterator[Record]:
+    with source.open() as handle:
+        data = handle.read(MAX_JSON_CHARS + 1)
+    if len(data) > MAX_JSON_CHARS:
+        fault = BadRecord(
+            "file", f"is one dialogue of more than {MAX_JSON_CHARS:,} bytes; one file, one dialogue"
         )
-        yield Record(path, number=number or None, fault=BadRecord("file", reason))
-
-
-def _txt(path: Path) -> Iterator[Record]:
-    yield _decoded(path, path.read_bytes())
-
-
-def hub_records(name: str) -> Iterator[Record]:
-    import datasets
-
-    try:
-        splits = datasets.load_dataset(name, streaming=True)
-        for split, rows in splits.items():
-            for number, row in enumerate(rows, 1):
-                yield Record(Path(f"{HUB}{name}") / split, row, number=number)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(
-            f"{HUB}{name}: cannot be read ({reason}); check the id and the network; a private one needs: hf "
-            f"auth login"
-        ) from error
+        yield Record(source.path, fault=fault, unread=(source.size, 0))
+        return
+    yield decoded(source, data)

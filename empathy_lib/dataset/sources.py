@@ -10,10 +10,13 @@ in memory at a time.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,9 @@ from empathy_lib.core.errors import UserError
 from empathy_lib.core.identity import file_digest
 from empathy_lib.core.run import ROOT, generator
 from empathy_lib.core.schema import Answer, Item, first_fault
-from empathy_lib.dataset.layouts import LAYOUTS, BadRecord, Draft, Layout, layout_of
-from empathy_lib.dataset.records import Record, hub_records, path_records
+from empathy_lib.dataset.files import Notes, shown, source_files
+from empathy_lib.dataset.layouts import LAYOUTS, BadRecord, Layout, bare_answer, layout_of
+from empathy_lib.dataset.records import BYTES_AN_ANSWER, Record, path_records
 from empathy_lib.dataset.store import ItemStore, select
 
 _EXPECTED = (
@@ -62,6 +66,17 @@ class Reading:
     rejected: list[Rejected] = field(default_factory=list)
     layouts: Counter[str] = field(default_factory=Counter)
     left_out: int = 0  # answers of items beyond ``dataset.questions``
+    notes: Notes = field(default_factory=Notes)
+
+    def remarks(self) -> list[str]:
+        """Lines on what was passed over, rejected or left out; none where every answer was taken."""
+        lines = self.notes.lines()
+        if self.rejected:
+            worst = max(self.rejected, key=lambda rejection: rejection.answers)
+            lines.append(f"{self.lost} answer(s) rejected, e.g. {worst}")
+        if self.left_out:
+            lines.append(f"{self.left_out} answer(s) are beyond dataset.questions; raise it to take them")
+        return lines
 
     @property
     def read(self) -> int:
@@ -99,7 +114,15 @@ def source_digest(config: DatasetConfig) -> str:
     if config.data == SYNTHETIC:
         parts = ("synthesis", "synthesis_long.yaml") if config.answer_length == "long" else ("synthesis",)
         return " ".join(file_digest(ROOT / "data" / part) for part in parts)
-    return file_digest(source_path(config))
+    path = source_path(config)
+    if path.is_file():
+        return file_digest(path)
+    total, notes = sha256(), Notes()
+    for file in source_files(path, notes):
+        total.update(shown(file.relative_to(path)).encode())
+        if file.is_file() and os.access(file, os.R_OK):
+            total.update(file_digest(file).encode())
+    return total.hexdigest()
 
 
 def read_source(config: DatasetConfig, seed: int) -> Reading:
@@ -117,12 +140,15 @@ def read_source(config: DatasetConfig, seed: int) -> Reading:
 
         items = generate(config, seed)
         return Reading(items, kept=sum(len(item.answers) for item in items))
+    notes = Notes()
     if config.data.startswith(HUB):
+        from empathy_lib.dataset.tables import hub_records
+
         name, records = config.data.removeprefix(HUB), hub_records(config.data.removeprefix(HUB))
     else:
         path = source_path(config)
-        name, records = path.resolve().name, path_records(path)
-    reading = read_records(records, name, config)
+        name, records = shown(path.resolve().name), path_records(path, notes)
+    reading = read_records(records, name, config, notes)
     if not reading.items and not reading.rejected:
         raise UserError(f"{config.data}: the file is empty; expected {_EXPECTED}")
     share = reading.lost / max(1, reading.lost + reading.kept)
@@ -140,21 +166,27 @@ def _too_many(config: DatasetConfig, reading: Reading, share: float) -> str:
     reasons = Counter(f"field '{rejection.field}' {rejection.reason}" for rejection in reading.rejected)
     others = f" ({len(reasons) - 1} other reason(s))" if len(reasons) > 1 else ""
     answers = f"{reading.lost} of {reading.lost + reading.kept} answers ({share:.0%})"
+    worst = max(reading.rejected, key=lambda rejection: rejection.answers)
     return (
-        f"{reading.rejected[0]}{others}; {answers} would be rejected, more than "
+        f"{worst}{others}; {answers} would be rejected, more than "
         f"dataset.max_rejected_share={config.max_rejected_share}; mend the source, name its layout with "
         f"dataset.format, or raise the share"
     )
 
 
-def read_records(records: Iterable[Record], name: str, config: DatasetConfig) -> Reading:
+def read_records(
+    records: Iterable[Record], name: str, config: DatasetConfig, notes: Notes | None = None
+) -> Reading:
     """Turn records into items; ``name`` becomes part of ``Item.source``."""
-    items, seen = ItemStore(), {}
-    reading = Reading(items, kept=0)
+    items, ids = ItemStore(), _Ids()
+    reading = Reading(items, kept=0, notes=notes if notes is not None else Notes())
+    file, read_before = None, 0
     for record in records:
+        if record.file != file:
+            file, read_before = record.file, reading.kept + reading.lost
         try:
             if record.fault:
-                raise record.fault
+                raise _priced(record, reading.kept + reading.lost - read_before)
             layout = LAYOUTS[config.format] if config.format != "auto" else layout_of(record.value)
             if layout is None:
                 raise BadRecord(
@@ -163,31 +195,75 @@ def read_records(records: Iterable[Record], name: str, config: DatasetConfig) ->
                     _answers_in(record.value),
                 )
             item, faults = _item(record, layout, name, config)
-            if item.id in seen:
-                raise BadRecord(
-                    "id",
-                    f"'{item.id}' is that of {seen[item.id]}; give every item its own",
-                    len(item.answers),
-                )
+            item, before = ids.settle(item, record, layout, reading.notes, items)
         except BadRecord as fault:
             reading.rejected.append(_rejected(record, fault))
             continue
-        seen[item.id] = (
-            f"line {record.line}"
-            if record.line
-            else f"record {record.number}"
-            if record.number
-            else record.file.name
-        )
         reading.layouts[layout.name] += 1
-        items.append(item)
+        if before is None:
+            items.append(item)
+        else:
+            earlier = items[before]
+            items.replace(before, earlier.model_copy(update={"answers": [*earlier.answers, *item.answers]}))
         reading.kept += len(item.answers)
         reading.rejected += [_rejected(record, fault) for fault in faults]
     return reading
 
 
+def _priced(record: Record, answers: int) -> BadRecord:
+    """The record's fault; where it stopped the reading, at the price of the answers that stand behind it,
+    told from those before it."""
+    fault = record.fault or BadRecord("record", "cannot be read")
+    if record.unread is None:
+        return fault
+    unread, read = record.unread
+    lost = unread * answers / read if answers and read else unread / BYTES_AN_ANSWER
+    return fault.costing(round(lost))
+
+
+class _Ids:
+    """Which ids are taken, and by what."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, tuple[int, str, str]] = {}  # id: position, place, file
+
+    def settle(
+        self, item: Item, record: Record, layout: Layout, notes: Notes, items: ItemStore
+    ) -> tuple[Item, int | None]:
+        """The item under an id of its own, and the position of the one whose further answers it holds.
+
+        Raises:
+            BadRecord: its file gives the same id to another post.
+        """
+        given, file, before = bool(item.id), str(record.file), None
+        wanted = item.id or _identity(record, layout)
+        if given and wanted in self._taken:
+            before, place, other = self._taken[wanted]
+            if not place.startswith("~") and items[before].question == item.question:
+                notes.joined += 1
+                return item, before
+            if other == file and not place.startswith("~"):
+                raise BadRecord(
+                    "id",
+                    f"'{wanted}' is that of {place}, another post; give every item its own",
+                    len(item.answers),
+                )
+            if not place.startswith("~"):
+                notes.renamed += 1
+            wanted = f"{record.name or record.file.stem}:{wanted}"
+            if wanted in self._taken and items[self._taken[wanted][0]].question == item.question:
+                notes.joined += 1
+                return item, self._taken[wanted][0]
+        free = next(
+            name for name in chain([wanted], (f"{wanted}-{n}" for n in count(2))) if name not in self._taken
+        )
+        place = f"line {record.line}" if record.line else f"record {record.number}" if record.number else file
+        self._taken[free] = (len(items), place if given else f"~{place}", file)
+        return item.model_copy(update={"id": free}), None
+
+
 def _rejected(record: Record, fault: BadRecord) -> Rejected:
-    place = {"file": str(record.file), "line": record.line, "record": record.number}
+    place = {"file": shown(record.file), "line": record.line, "record": record.number}
     return Rejected(**place, field=fault.field, reason=str(fault), answers=fault.answers)
 
 
@@ -224,25 +300,40 @@ def _item(record: Record, layout: Layout, name: str, config: DatasetConfig) -> t
         except BadRecord as fault:
             faults.append(fault)
     return Item(
-        id=_identity(record, layout, draft),
+        id=draft.id,
         question=question,
-        topic=draft.topic,
+        topic=draft.topic or _folder_topic(record, layout),
         subtopic=draft.subtopic,
         answers=answers,
         source=source,
     ), faults
 
 
-def _identity(record: Record, layout: Layout, draft: Draft) -> str:
-    if draft.id:
-        return draft.id
+def _folder_topic(record: Record, layout: Layout) -> str:
+    """CPsyCounE keeps its topics in its folders' names."""
+    return record.folder if layout.name == "cpsycoun" and isinstance(record.value, list) else ""
+
+
+def _identity(record: Record, layout: Layout) -> str:
+    """An id for a record that gives none: by its place, and its file's where there are several."""
     place = record.line or record.number
-    return f"{layout.name}-{place:06d}" if place else f"{layout.name}-{record.file.stem}"
+    parts = [layout.name, record.name] if record.name else [layout.name]
+    return "-".join(
+        [*parts, f"{place:06d}"] if place else parts if record.name else [*parts, record.file.stem]
+    )
 
 
 def _own_item(value: Any, source: str) -> Item:
+    if isinstance(value.get("id"), (int, float)):
+        value = {**value, "id": str(value["id"])}
+    labels = {key: "" for key in ("topic", "subtopic") if value.get(key, "") is None}
+    labels |= {
+        key: str(value[key]) for key in ("topic", "subtopic") if isinstance(value.get(key), (int, float))
+    }
     try:
-        item = Item.model_validate(value)
+        if isinstance(answers := value["answers"], list) and any(isinstance(a, (str, list)) for a in answers):
+            labels["answers"] = [a if isinstance(a, dict) else {"text": bare_answer(a)} for a in answers]
+        item = Item.model_validate({**value, **labels})
     except ValidationError as error:
         raise BadRecord(*first_fault(error)) from error
     for where, text in (

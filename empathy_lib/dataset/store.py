@@ -51,6 +51,11 @@ class ItemStore(Sequence[Item]):
         self._written += len(line)
         self._ends.append(self._written)
 
+    def replace(self, position: int, item: Item) -> None:
+        """Put an item in another's place."""
+        self.append(item)
+        self._starts[position], self._ends[position] = self._starts.pop(), self._ends.pop()
+
     def select(self, positions: Iterable[int]) -> ItemStore:
         """The items at these positions, in this order, in the same file: append to neither from then on."""
         chosen = object.__new__(ItemStore)

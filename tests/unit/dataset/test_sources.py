@@ -131,7 +131,11 @@ def test_digest_follows_the_file(tmp_path):
         ),
         ("unknown.xml", "<a/>", [".xml", ".jsonl"]),
         ("columns.csv", "a,b\n1,2\n", ["columns.csv", "line 2", "a, b"]),
-        ("twice.jsonl", '{"id": "1", "question": "a", "answers": []}\n' * 2, ["twice.jsonl", "line 2", "id"]),
+        (
+            "twice.jsonl",
+            "".join(f'{{"id": "1", "question": "{post}", "answers": []}}\n' for post in "ab"),
+            ["twice.jsonl", "line 2", "id"],
+        ),
     ],
 )
 def test_faults(tmp_path, name, content, words):
