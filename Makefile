@@ -63,5 +63,5 @@ doctor: setup ## Check this machine: each failed line says the remedy
 	@$(PY) -m empathy_lib doctor
 
 clean: ## Remove the environment and caches; runs/ stays, it may hold hours of work
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -90,12 +90,13 @@ def wilson_share(values: Sequence[float] | np.ndarray, *, level: float = 0.95) -
     """Share of ones with Wilson's interval; NaN entries are left out.
 
     A bootstrap of 16 successes out of 16 would say [1, 1]: no doubt at all after 16 questions. Wilson's says
-    [0.81, 1].
+    [0.81, 1]. A value may be the mean of several zeros and ones, such as a question's samples; the interval
+    then is that of one each, and so a little too wide.
     """
     known = _known(values)
     if len(known) == 0:
         return NOT_AVAILABLE
-    interval = stats.binomtest(int(known.sum()), len(known)).proportion_ci(level, method="wilson")
+    interval = stats.binomtest(round(float(known.sum())), len(known)).proportion_ci(level, method="wilson")
     return Score(float(known.mean()), float(interval.low), float(interval.high), len(known))
 
 

@@ -334,6 +334,19 @@ def per_example(examples: Sequence[Example], settings: Settings) -> pd.DataFrame
     )
 
 
+def mean_frames(
+    systems: Mapping[str, Sequence[Example]],
+    settings: Settings,
+    further: Mapping[str, Sequence[Sequence[Example]]],
+) -> dict[str, pd.DataFrame]:
+    """:func:`per_example` of each system, the mean over its samples where there are ``further`` ones."""
+    frames = {}
+    for name, examples in systems.items():
+        samples = [per_example(each, settings) for each in (examples, *further.get(name, ()))]
+        frames[name] = pd.concat(samples).groupby(level=0, sort=False).mean() if samples[1:] else samples[0]
+    return frames
+
+
 def score_system(
     examples: Sequence[Example],
     settings: Settings,
@@ -382,7 +395,10 @@ def score_table(
 
 
 def by_segment(
-    systems: Mapping[str, Sequence[Example]], settings: Settings, table: pd.DataFrame
+    systems: Mapping[str, Sequence[Example]],
+    settings: Settings,
+    table: pd.DataFrame,
+    further: Mapping[str, Sequence[Sequence[Example]]] | None = None,
 ) -> pd.DataFrame:
     """The metrics whose value depends on the unit, in words and in characters: columns ``segment, system,
     metric, value, low, high, n``.
@@ -392,9 +408,9 @@ def by_segment(
     other: Unit = "char" if settings.segment == "word" else "word"
     # none of them counts words
     lean = replace(settings, segment=other, embed=None, tokens=None, reward=None, cosine=None)
-    rows = []
+    rows, frames = [], mean_frames(systems, lean, further or {})
     for system, examples in systems.items():
-        scores = score_system(examples, lean, names=SEGMENTED)
+        scores = score_system(examples, lean, frames[system], names=SEGMENTED)
         rows += [
             {"segment": other, "system": system, "metric": name, **vars(score)}
             for name, score in scores.items()

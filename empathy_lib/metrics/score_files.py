@@ -13,7 +13,7 @@ import pandas as pd
 
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.schema import Item
-from empathy_lib.metrics.registry import Example, Settings, by_segment, per_example, score_table
+from empathy_lib.metrics.registry import Example, Settings, by_segment, mean_frames, score_table
 
 COMPLETIONS, EXAMPLES, SCORES, BY_SEGMENT = (
     "completions.jsonl",
@@ -34,14 +34,24 @@ def write_completions(path: Path, items: Sequence[Item], completions: Mapping[st
                 )
 
 
-def write_scores(folder: Path, systems: Mapping[str, Sequence[Example]], settings: Settings) -> None:
+def write_scores(
+    folder: Path,
+    systems: Mapping[str, Sequence[Example]],
+    settings: Settings,
+    further: Mapping[str, Sequence[Sequence[Example]]] | None = None,
+) -> None:
     """Score all systems: ``per_example.csv`` (system, id, a column per metric), ``scores.csv`` (long table)
-    and ``scores_by_segment.csv`` (the same in words and in characters, for the metrics that depend on it)."""
-    frames = {name: per_example(examples, settings) for name, examples in systems.items()}
+    and ``scores_by_segment.csv`` (the same in words and in characters, for the metrics that depend on it).
+
+    Args:
+        further: more samples of a system on the same questions; scores per example are means over all of its
+            samples, scores of a whole corpus those of the first.
+    """
+    frames = mean_frames(systems, settings, further or {})
     pd.concat(frames, names=["system"]).to_csv(Path(folder) / EXAMPLES)
     table = score_table(systems, settings, frames)
     table.to_csv(Path(folder) / SCORES, index=False)
-    by_segment(systems, settings, table).to_csv(Path(folder) / BY_SEGMENT, index=False)
+    by_segment(systems, settings, table, further).to_csv(Path(folder) / BY_SEGMENT, index=False)
 
 
 def read_scores(folder: Path) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:

@@ -161,6 +161,14 @@ def complete_all(run: Run, items: list[Item]) -> dict[str, list[str]]:
     return {system: complete(run, system, items) for system in SYSTEMS}
 
 
+def further_samples(run: Run, system: str, items: list[Item]) -> list[list[str]]:
+    """Completions of ``sft`` or ``grpo`` beyond the first: ``metrics.samples`` of each training run, as
+    notebook 04 draws them."""
+    seeds = range(1, run.profile.grpo.seeds + 1) if system == "grpo" else (1,)
+    drawn = [(seed, sample + 1) for seed in seeds for sample in range(run.profile.metrics.samples)]
+    return [complete(run, system, items, sample=sample, seed=seed) for seed, sample in drawn[1:]]
+
+
 def base_encoder(run: Run) -> Encoder:
     """The untrained base as a text encoder, centred on training references: similarity scores that the reward
     model has no part in."""

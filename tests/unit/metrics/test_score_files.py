@@ -8,6 +8,7 @@ from empathy_lib.core.schema import Answer, Item
 from empathy_lib.metrics.coe_accuracy import Marker
 from empathy_lib.metrics.registry import Settings, examples_of, per_example, score_table
 from empathy_lib.metrics.score_files import (
+    BY_SEGMENT,
     COMPLETIONS,
     EXAMPLES,
     read_scores,
@@ -52,3 +53,19 @@ def test_notebook_06_reads_what_is_written(tmp_path):
     assert found == {
         item.id: {name: texts[k] for name, texts in COMPLETIONS_OF.items()} for k, item in enumerate(ITEMS)
     }
+
+
+def test_a_policys_scores_are_means_over_its_samples(tmp_path):
+    settings = Settings(bootstrap=20, marker=Marker({}, {}))
+    first, second = (examples_of(ITEMS, [text] * 4) for text in ("抱抱你。", "先歇一歇。"))
+    write_scores(tmp_path, {"sft": first, "bm25": first}, settings, {"sft": [second]})
+    frames, table = read_scores(tmp_path)
+    one, two = per_example(first, settings), per_example(second, settings)
+    assert frames["sft"]["rouge_l"].tolist() == pytest.approx(((one + two) / 2)["rouge_l"].tolist())
+    assert list(frames["sft"].index) == list(one.index) and len(frames["sft"]) == 4
+    assert frames["bm25"]["rouge_l"].tolist() == one["rouge_l"].tolist() != two["rouge_l"].tolist()
+    value = table.set_index(["system", "metric"])["value"]
+    assert value["sft", "rouge_l"] == pytest.approx(frames["sft"]["rouge_l"].mean())
+    assert value["sft", "distinct_2"] == value["bm25", "distinct_2"], "of the first sample"
+    units = pd.read_csv(tmp_path / BY_SEGMENT).set_index(["segment", "system", "metric"])["value"]
+    assert units["char", "sft", "rouge_1"] != units["char", "bm25", "rouge_1"]
