@@ -27,6 +27,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from transformers import PrinterCallback
 
 from empathy_lib.core.config import RewardConfig
+from empathy_lib.core.copying import has_letters
 from empathy_lib.core.run import Run, read_json, write_json
 from empathy_lib.models.base import attention_name, device, working_dtype
 from empathy_lib.models.training import (
@@ -165,13 +166,14 @@ class RewardModel:
         return [total.hexdigest(), self.threshold]
 
     def score(self, questions: list[str], answers: list[str], batch_size: int = 32) -> np.ndarray:
-        """Cosine of each question and answer, shape ``(n,)``, in [-1, 1]; an empty answer scores -1."""
+        """Cosine of each question and answer, shape ``(n,)``, in [-1, 1]; an answer without a
+        letter scores -1."""
         if not questions:
             return np.zeros(0)
         posts = self.encode(questions, "query", batch_size)
         replies = self.encode([a or "。" for a in answers], "document", batch_size)
         cosines = np.einsum("nd,nd->n", posts, replies)
-        return np.where([bool(a.strip()) for a in answers], np.clip(cosines, -1, 1), -1.0)
+        return np.where([has_letters(a) for a in answers], np.clip(cosines, -1, 1), -1.0)
 
     def encode(self, texts: list[str], side: str, batch_size: int = 32) -> np.ndarray:
         """Unit vectors of texts read as posts (``query``) or answers (``document``), shape ``(n, hidden
