@@ -204,10 +204,17 @@ class RewardConfig(_Config):
     temperature: float = Field(0.05, gt=0, description="InfoNCE temperature")
     max_length: int = Field(192, ge=16, description="tokens of a question or answer that the encoder reads")
     same_topic_share: float = Field(
-        0.4, ge=0, le=1, description="triplets whose negative answers another post of the same topic"
+        0.25, ge=0, le=1, description="triplets whose negative answers another post of the same topic"
+    )
+    same_subtopic_share: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="triplets whose negative answers another post of the same sub-topic, with another cause, "
+        "intent or belief",
     )
     copy_share: float = Field(
-        0.4, ge=0, le=1, description="triplets whose negative copies the post (whole, partial, rephrased)"
+        0.3, ge=0, le=1, description="triplets whose negative copies the post (whole, partial, rephrased)"
     )
     hack_share: float = Field(
         0.0,

@@ -143,6 +143,8 @@ def grpo_arguments(
         # token-level mean (arXiv 2503.14476), TRL's default and our choice; the paper does not say
         loss_type="dapo",
         scale_rewards="group",
+        # LoRA's: rollouts and loss must be of one policy
+        disable_dropout=True,
         multi_objective_aggregation="normalize_then_sum" if decoupled else "sum_then_normalize",
         mask_truncated_completions=False,
         logging_steps=1,

@@ -16,11 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from sentence_transformers import (
-    SentenceTransformer,
-    SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
-)
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Router, Transformer
 from sklearn.metrics import roc_auc_score, roc_curve
@@ -40,6 +36,7 @@ from empathy_lib.models.training import (
     trainer_arguments,
 )
 from empathy_lib.models.wheel import copy_licence
+from empathy_lib.reward.batches import TripletTrainer
 
 # One encoder reads both sides; each text is marked with its side, and answers pass a linear layer of their
 # own (see load_encoder).
@@ -128,7 +125,7 @@ def train_reward(
         {"params": list(decoder.parameters())},
         {"params": list(sides.parameters()), "lr": config.head_learning_rate},
     ]
-    trainer = SentenceTransformerTrainer(
+    trainer = TripletTrainer(
         model=encoder,
         args=arguments,
         train_dataset=Dataset.from_list([{k: t[k] for k in SIDES} for t in triplets]),
@@ -137,6 +134,7 @@ def train_reward(
         optimizers=(MasterAdamW(rates, lr=config.learning_rate), None),
         callbacks=[JsonlLog(log), SaveByTime(), CompileParts()],
     )
+    trainer.know([*triplets, *validation])
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     if trainer.state.global_step % config.checkpoint_steps:  # else the last step was evaluated already

@@ -66,7 +66,7 @@ def test_group_advantages():
 
 
 @pytest.mark.parametrize(("tuning", "aggregation"), [("full", "sum"), ("full", "decoupled"), ("lora", "sum")])
-def test_grpo_runs_from_the_sft_policy(base, items, tmp_path, tuning, aggregation):
+def test_grpo_runs_from_the_sft_policy(base, items, tmp_path, monkeypatch, tuning, aggregation):
     config = GRPOStageConfig(
         tuning=tuning,
         aggregation=aggregation,
@@ -78,7 +78,18 @@ def test_grpo_runs_from_the_sft_policy(base, items, tmp_path, tuning, aggregatio
         checkpoint_steps=1,
     )
     reward = paid.AnswerReward(FakeJudge(), "smooth")
+    rates = []
+    real = grpo.SharedPromptGRPOTrainer.train
+
+    def watched(trainer, **named):
+        layers = [m for m in trainer.model.modules() if isinstance(m, torch.nn.Dropout)]
+        assert bool(layers) == (tuning == "lora")  # adapters have dropout in SFT; here it must be off
+        rates.extend(layer.p for layer in layers)
+        return real(trainer, **named)
+
+    monkeypatch.setattr(grpo.SharedPromptGRPOTrainer, "train", watched)
     log = grpo.train_grpo(base, items, reward, tmp_path, config, GenerationConfig(max_new_tokens=8), seed=1)
+    assert not any(rates)
     record = next(r for r in log if "reward" in r)
     assert {
         "rewards/r_format/mean",
