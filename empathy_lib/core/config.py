@@ -274,10 +274,11 @@ class GRPOStageConfig(_Config):
         description="advantage of the rewards' sum, or the sum of an advantage for each (GDPO, arXiv "
         "2601.05242)",
     )
-    comparisons: list[Literal["no_sft", "smooth", "decoupled"]] = Field(
+    comparisons: list[Literal["no_sft", "no_coe", "best_of_n", "more_sft", "smooth", "decoupled"]] = Field(
         [],
-        description="further training runs that notebook 04 sets beside its own: from the base, with the "
-        "cosine as reward, decoupled",
+        description="what notebook 04 sets beside its own: GRPO from the base, GRPO without the chain, the "
+        "best of num_generations samples of SFT by the reward, further SFT at equal compute, the cosine as "
+        "reward, decoupled",
     )
     lora: LoraSettings = LoraSettings()
 
