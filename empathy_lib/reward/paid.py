@@ -69,7 +69,8 @@ class AnswerReward:
     def as_function(self, *, tagged: bool = True) -> Callable[..., list[float]]:
         """The reward in TRL's signature: completions of a batch and the dataset's ``question`` column.
 
-        Where an ``<answer>`` is asked for (``tagged``), a completion without one that holds text earns nothing.
+        Where an ``<answer>`` is asked for (``tagged``), a completion without one that holds text earns
+        nothing.
         """
 
         def r_answer(completions: list[str], question: list[str], **_) -> list[float]:
