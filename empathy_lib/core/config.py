@@ -204,10 +204,17 @@ class RewardConfig(_Config):
     temperature: float = Field(0.05, gt=0, description="InfoNCE temperature")
     max_length: int = Field(192, ge=16, description="tokens of a question or answer that the encoder reads")
     same_topic_share: float = Field(
-        0.4, ge=0, le=1, description="triplets whose negative answers another post of the same topic"
+        0.25, ge=0, le=1, description="triplets whose negative answers another post of the same topic"
+    )
+    same_subtopic_share: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="triplets whose negative answers another post of the same sub-topic, with another cause, "
+        "intent or belief",
     )
     copy_share: float = Field(
-        0.4, ge=0, le=1, description="triplets whose negative copies the post (whole, partial, rephrased)"
+        0.3, ge=0, le=1, description="triplets whose negative copies the post (whole, partial, rephrased)"
     )
     hack_share: float = Field(
         0.0,
@@ -267,10 +274,11 @@ class GRPOStageConfig(_Config):
         description="advantage of the rewards' sum, or the sum of an advantage for each (GDPO, arXiv "
         "2601.05242)",
     )
-    comparisons: list[Literal["no_sft", "smooth", "decoupled"]] = Field(
+    comparisons: list[Literal["no_sft", "no_coe", "best_of_n", "more_sft", "smooth", "decoupled"]] = Field(
         [],
-        description="further training runs that notebook 04 sets beside its own: from the base, with the "
-        "cosine as reward, decoupled",
+        description="what notebook 04 sets beside its own: GRPO from the base, GRPO without the chain, the "
+        "best of num_generations samples of SFT by the reward, further SFT at equal compute, the cosine as "
+        "reward, decoupled",
     )
     lora: LoraSettings = LoraSettings()
 

@@ -41,6 +41,9 @@ SYSTEM_LABELS = {
 }
 COMPARED_LABELS = {
     "grpo_no_sft": "GRPO without SFT",
+    "grpo_no_coe": "SFT + GRPO without CoE",
+    "grpo_best_of_n": "SFT, best of n",
+    "grpo_more_sft": "SFT, trained on",
     "grpo_smooth": "SFT + GRPO, smooth reward",
     "grpo_decoupled": "SFT + GRPO, decoupled",
 }

@@ -7,5 +7,9 @@ was made. Public: ``train_grpo``, ``comparison``, ``group_advantages``.
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"train": ["comparison", "group_advantages", "train_grpo"]}
+    __name__,
+    submod_attrs={
+        "controls": ["best_of_n", "more_sft_steps", "train_more_sft"],
+        "train": ["comparison", "group_advantages", "train_grpo"],
+    },
 )

@@ -15,24 +15,32 @@ from empathy_lib.core.style import SYSTEM_COLOURS, caption, system_colour, syste
 
 def steps_of(log: list[dict]) -> pd.DataFrame:
     """GRPO's log, one row a step; ``kl`` is NaN where ``grpo.beta`` is 0, since no reference policy is kept
-    then."""
+    then.
+
+    ``kl_completion`` is the logged KL a token times the logged mean length: nats a completion, as training
+    sampled them. What a policy pays ``r_format`` is not logged where it is asked for no chain.
+    """
     frame = pd.DataFrame([r for r in log if "reward" in r]).set_index("step")
-    return frame if "kl" in frame else frame.assign(kl=float("nan"))
+    if "kl" not in frame:
+        frame["kl"] = float("nan")
+    return frame.assign(kl_completion=frame["kl"] * frame["completions/mean_length"])
 
 
 def grpo_curves(logs: list[list[dict]], text: str) -> Figure:
-    """Six panels over GRPO's steps: the two rewards, length, KL, zero-variance groups, entropy; one line a
-    training run."""
+    """Panels over GRPO's steps: the two rewards, length, zero-variance groups, KL a token and a completion,
+    entropy; one line a training run."""
     panels = {
         "rewards/r_format/mean": "mean r_format",
         "rewards/r_answer/mean": "mean r_answer",
         "completions/mean_length": "completion length (tokens)",
-        "kl": "KL to the SFT policy (nats/token)",
         "frac_reward_zero_std": "share of groups with zero variance",
+        "kl": "KL to SFT (nats/token)",
+        "kl_completion": "KL to SFT (nats/completion)",
         "entropy": "entropy (nats/token)",
     }
-    figure, grid = plt.subplots(2, 3, figsize=(10.5, 5.2), sharex=True)
-    for axes, (column, title) in zip(grid.flat, panels.items(), strict=True):
+    figure, grid = plt.subplots(2, 4, figsize=(13, 5.2), sharex=True)
+    grid.flat[-1].set_axis_off()  # seven panels
+    for axes, (column, title) in zip(grid.flat, panels.items(), strict=False):
         for frame, style in zip(map(steps_of, logs), itertools.cycle(["-", "--", ":"]), strict=False):
             axes.plot(frame.index, frame[column], ".", color=SYSTEM_COLOURS["grpo"], alpha=0.3, ms=4)
             axes.plot(

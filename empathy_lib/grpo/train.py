@@ -25,7 +25,7 @@ from empathy_lib.core.schema import Item
 from empathy_lib.grpo.trainer import SharedPromptGRPOTrainer
 from empathy_lib.models.base import attention_name, load_policy
 from empathy_lib.models.decoding import compile_steps
-from empathy_lib.models.prompts import coe_prompt
+from empathy_lib.models.prompts import coe_prompt, plain_prompt
 from empathy_lib.models.training import (
     CompileParts,
     JsonlLog,
@@ -43,10 +43,9 @@ from empathy_lib.reward.paid import AnswerReward, r_format
 
 def comparison(config: GRPOStageConfig, name: str) -> GRPOStageConfig:
     """The configuration of one of ``grpo.comparisons``: ours but for the one thing that its name says
-    (``no_sft`` changes the start)."""
-    return config.model_copy(
-        update={"no_sft": {}, "smooth": {"reward": "smooth"}, "decoupled": {"aggregation": "decoupled"}}[name]
-    )
+    (``no_sft`` and ``no_coe`` change the start)."""
+    changes = {"smooth": {"reward": "smooth"}, "decoupled": {"aggregation": "decoupled"}}
+    return config.model_copy(update=changes.get(name, {}))
 
 
 def train_grpo(
@@ -59,6 +58,8 @@ def train_grpo(
     seed: int,
     tracking: Sequence[str] = (),
     shown: Sequence[str] = (),
+    *,
+    chain: bool = True,
 ) -> list[dict]:
     """Optimise ``policy`` with GRPO; resumes from a checkpoint in ``folder``.
 
@@ -70,6 +71,8 @@ def train_grpo(
         folder: gets ``policy/`` and ``log.jsonl``; while training also ``checkpoints/``.
         tracking: further trackers, as the profile's ``tracking``.
         shown: posts that are answered greedily at every checkpoint, into ``folder/samples.jsonl``.
+        chain: whether the policy writes a chain. Without, it is asked by ``plain_prompt``, its whole
+            completion is the answer, and only ``r_answer`` is paid.
 
     Returns:
         The log records: ``rewards/r_format/mean``, ``rewards/r_answer/mean``, ``kl`` (nats a token),
@@ -83,7 +86,8 @@ def train_grpo(
         return read_log(log)
     # Policy and posts; the room that the longest prompt and completion take decides the compiled cache.
     model, tokenizer = load_policy(policy)
-    dataset = prompts_of(items, tokenizer, config.max_steps * config.prompts_per_step, seed)
+    count, prompt = config.max_steps * config.prompts_per_step, coe_prompt if chain else plain_prompt
+    dataset = prompts_of(items, tokenizer, count, seed, prompt)
     longest = max(len(ids) for ids in tokenizer(list(dataset["prompt"]))["input_ids"])
     rollouts = config.prompts_per_step * config.num_generations
     compile_steps(model, rollouts, longest + generation.max_new_tokens)
@@ -94,11 +98,11 @@ def train_grpo(
     # The trainer: both rewards, whose sum (or whose advantages' sum) is optimised.
     callbacks = [JsonlLog(log), SaveByTime()]
     if shown:
-        prompts = [coe_prompt(tokenizer, post) for post in shown]
+        prompts = [prompt(tokenizer, post) for post in shown]
         callbacks.append(SampleLog(folder / "samples.jsonl", tokenizer, prompts, generation))
     trainer = SharedPromptGRPOTrainer(
         model=model,
-        reward_funcs=[r_format, _as_function(reward)],
+        reward_funcs=[r_format] * chain + [_as_function(reward, chain)],
         args=grpo_arguments(folder, config, generation, seed, tracking),
         train_dataset=dataset,
         processing_class=tokenizer,
@@ -143,6 +147,8 @@ def grpo_arguments(
         # token-level mean (arXiv 2503.14476), TRL's default and our choice; the paper does not say
         loss_type="dapo",
         scale_rewards="group",
+        # LoRA's: rollouts and loss must be of one policy
+        disable_dropout=True,
         multi_objective_aggregation="normalize_then_sum" if decoupled else "sum_then_normalize",
         mask_truncated_completions=False,
         logging_steps=1,
@@ -151,9 +157,11 @@ def grpo_arguments(
     )
 
 
-def _as_function(reward: AnswerReward | Callable[..., list[float]]) -> Callable[..., list[float]]:
+def _as_function(
+    reward: AnswerReward | Callable[..., list[float]], chain: bool
+) -> Callable[..., list[float]]:
     if isinstance(reward, AnswerReward):
-        return reward.as_function()
+        return reward.as_function(tagged=chain)
 
     @functools.wraps(reward)
     def r_answer(*args, **columns):
@@ -163,7 +171,13 @@ def _as_function(reward: AnswerReward | Callable[..., list[float]]) -> Callable[
     return r_answer
 
 
-def prompts_of(items: list[Item], tokenizer: PreTrainedTokenizerBase, count: int, seed: int) -> Dataset:
+def prompts_of(
+    items: list[Item],
+    tokenizer: PreTrainedTokenizerBase,
+    count: int,
+    seed: int,
+    prompt: Callable[[PreTrainedTokenizerBase, str], str] = coe_prompt,
+) -> Dataset:
     """``count`` posts as GRPO's dataset, columns ``prompt`` and ``question``: every post once, shuffled,
     before any twice."""
     rng, order = generator(seed, "grpo prompts"), []
@@ -171,7 +185,7 @@ def prompts_of(items: list[Item], tokenizer: PreTrainedTokenizerBase, count: int
         order += rng.permutation(len(items)).tolist()
     drawn = [items[index] for index in order[:count]]
     return Dataset.from_list(
-        [{"prompt": coe_prompt(tokenizer, i.question), "question": i.question} for i in drawn]
+        [{"prompt": prompt(tokenizer, i.question), "question": i.question} for i in drawn]
     )
 
 

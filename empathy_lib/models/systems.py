@@ -124,6 +124,7 @@ def _fill(
         "base": lambda q: base_prompt(tokenizer, q),
         "few_shot": lambda q: few_shot_prompt(tokenizer, q, shots),
         "sft_no_coe": lambda q: plain_prompt(tokenizer, q),
+        "grpo_no_coe": lambda q: plain_prompt(tokenizer, q),
     }
     build = prompt_of.get(system, lambda q: coe_prompt(tokenizer, q))
     for start in range(done, len(items), size):

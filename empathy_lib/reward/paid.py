@@ -66,13 +66,16 @@ class AnswerReward:
             >= self.copy_guard
         )
 
-    def as_function(self) -> Callable[..., list[float]]:
+    def as_function(self, *, tagged: bool = True) -> Callable[..., list[float]]:
         """The reward in TRL's signature: completions of a batch and the dataset's ``question`` column.
 
-        Without an ``<answer>`` that holds text there is nothing to pay for.
+        Where an ``<answer>`` is asked for (``tagged``), a completion without one that holds text earns
+        nothing.
         """
 
         def r_answer(completions: list[str], question: list[str], **_) -> list[float]:
+            if not tagged:
+                return self.rate(question, [text.strip() for text in completions]).tolist()
             answers = [written_answer(text) for text in completions]
             rated = self.rate(question, [answer or "" for answer in answers])
             return [

@@ -16,17 +16,14 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from sentence_transformers import (
-    SentenceTransformer,
-    SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
-)
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Router, Transformer
 from sklearn.metrics import roc_auc_score, roc_curve
 from transformers import PrinterCallback
 
 from empathy_lib.core.config import RewardConfig
+from empathy_lib.core.copying import has_letters
 from empathy_lib.core.run import Run, read_json, write_json
 from empathy_lib.models.base import attention_name, device, working_dtype
 from empathy_lib.models.training import (
@@ -39,6 +36,7 @@ from empathy_lib.models.training import (
     trainer_arguments,
 )
 from empathy_lib.models.wheel import copy_licence
+from empathy_lib.reward.batches import TripletTrainer
 
 # One encoder reads both sides; each text is marked with its side, and answers pass a linear layer of their
 # own (see load_encoder).
@@ -127,7 +125,7 @@ def train_reward(
         {"params": list(decoder.parameters())},
         {"params": list(sides.parameters()), "lr": config.head_learning_rate},
     ]
-    trainer = SentenceTransformerTrainer(
+    trainer = TripletTrainer(
         model=encoder,
         args=arguments,
         train_dataset=Dataset.from_list([{k: t[k] for k in SIDES} for t in triplets]),
@@ -136,6 +134,7 @@ def train_reward(
         optimizers=(MasterAdamW(rates, lr=config.learning_rate), None),
         callbacks=[JsonlLog(log), SaveByTime(), CompileParts()],
     )
+    trainer.know([*triplets, *validation])
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     if trainer.state.global_step % config.checkpoint_steps:  # else the last step was evaluated already
@@ -165,13 +164,14 @@ class RewardModel:
         return [total.hexdigest(), self.threshold]
 
     def score(self, questions: list[str], answers: list[str], batch_size: int = 32) -> np.ndarray:
-        """Cosine of each question and answer, shape ``(n,)``, in [-1, 1]; an empty answer scores -1."""
+        """Cosine of each question and answer, shape ``(n,)``, in [-1, 1]; an answer without a
+        letter scores -1."""
         if not questions:
             return np.zeros(0)
         posts = self.encode(questions, "query", batch_size)
         replies = self.encode([a or "。" for a in answers], "document", batch_size)
         cosines = np.einsum("nd,nd->n", posts, replies)
-        return np.where([bool(a.strip()) for a in answers], np.clip(cosines, -1, 1), -1.0)
+        return np.where([has_letters(a) for a in answers], np.clip(cosines, -1, 1), -1.0)
 
     def encode(self, texts: list[str], side: str, batch_size: int = 32) -> np.ndarray:
         """Unit vectors of texts read as posts (``query``) or answers (``document``), shape ``(n, hidden

@@ -6,7 +6,9 @@ The paper names the triplet (question, a professional's answer, another answer; 
 serve as negatives is our choice:
 
 - ``random``: an answer to any other post;
-- ``same_topic``: an answer to another post of the same topic (the hard one: same vocabulary, another person);
+- ``same_topic``: an answer to another post of the same topic (hard: same vocabulary, another person);
+- ``same_subtopic``: an answer to another post of the same sub-topic, with another cause, intent or belief
+  where these are known (the hardest: the same situation, another person's reasons);
 - ``copy_whole``, ``copy_partial``, ``copy_rephrased``: the post itself, a part of it, or the post turned from
   "I" to "you". A cosine between post and answer can be bought by copying, so copies are negatives from the
   start;
@@ -25,10 +27,11 @@ import numpy as np
 from jieba.analyse import extract_tags
 
 from empathy_lib.core.config import RewardConfig
-from empathy_lib.core.schema import Item
+from empathy_lib.core.schema import Gold, Item
 
 COPY_KINDS = ("copy_whole", "copy_partial", "copy_rephrased")
-NEGATIVE_KINDS = ("random", "same_topic", *COPY_KINDS)
+NEGATIVE_KINDS = ("random", "same_topic", "same_subtopic", *COPY_KINDS)
+EVALUATION_KINDS = (*NEGATIVE_KINDS[:3], "bm25", *COPY_KINDS)
 HACK_KINDS = (*["over_long"] * 3, *["contradicting"] * 2, "keywords")  # the harder to see, the oftener
 _SENTENCE = re.compile(r"[^。！？!?\n]+[。！？!?\n]*")
 _LEADS = ("我感觉你", "听起来你", "我听到你说，", "你说，", "我能感受到，")
@@ -92,32 +95,47 @@ def denial_of(question: str, words: int, patterns: Sequence[str], rng: np.random
 def negative_for(item: Item, pool: list[Item], kind: str, rng: np.random.Generator) -> str | None:
     """Draw one negative of ``kind`` for ``item``; None where the pool has none, as ``same_topic`` without
     topics."""
-    return "".join(_parts(item, item.references[0], pool, kind, rng)) or None
+    return "".join(_parts(item, item.references[0], pool, kind, rng)[0]) or None
 
 
-def _parts(item: Item, positive: str, pool: list[Item], kind: str, rng: np.random.Generator) -> list[str]:
-    """The texts that make up a negative, which are one but for ``over_long``; none where the pool has
-    none."""
+def _may_answer(item: Item, other: Item, kind: str) -> bool:
+    """Whether a reply to ``other`` is a negative of ``kind`` for ``item``."""
+    if other.id == item.id or other.question == item.question:
+        return False
+    if kind == "same_topic":
+        return bool(item.topic) and other.topic == item.topic
+    if kind == "same_subtopic":
+        alike = bool(item.subtopic) and (other.topic, other.subtopic) == (item.topic, item.subtopic)
+        return alike and (item.gold is None or other.gold is None or _need(item.gold) != _need(other.gold))
+    return True
+
+
+def _need(gold: Gold) -> tuple[str, str, str]:
+    return gold.cause, gold.intent, gold.belief
+
+
+def _parts(
+    item: Item, positive: str, pool: list[Item], kind: str, rng: np.random.Generator
+) -> tuple[list[str], list[Item]]:
+    """The texts that make up a negative, which are one but for ``over_long``, and the items that they answer;
+    no text where the pool has none."""
     if kind in COPY_KINDS:
-        return [copy_of(item.question, kind, rng)]
+        return [copy_of(item.question, kind, rng)], []
     if kind == "keywords":
         words = extract_tags(item.question, topK=int(rng.integers(6, 20)))
-        return [_MARKS[int(rng.integers(len(_MARKS)))].join(rng.permutation(words).tolist())] if words else []
+        mark = _MARKS[int(rng.integers(len(_MARKS)))] if words else ""
+        return [mark.join(rng.permutation(words).tolist())] if words else [], []
     if kind == "contradicting":
-        return [denial_of(item.question, int(rng.integers(2, 6)), _DENIALS, rng)]
-    others = [
-        i
-        for i in pool
-        if i.id != item.id and (kind != "same_topic" or (item.topic and i.topic == item.topic))
-    ]
+        return [denial_of(item.question, int(rng.integers(2, 6)), _DENIALS, rng)], []
+    others = [other for other in pool if _may_answer(item, other, kind)]
     if not others:
-        return []
+        return [], []
     drawn = [
         others[int(rng.integers(len(others)))]
         for _ in range(int(rng.integers(1, 4)) if kind == "over_long" else 1)
     ]
     replies = [other.answers[int(rng.integers(len(other.answers)))].text for other in drawn]
-    return [positive, *replies] if kind == "over_long" else replies
+    return ([positive, *replies] if kind == "over_long" else replies), drawn
 
 
 def build_triplets(items: list[Item], config: RewardConfig, rng: np.random.Generator) -> list[dict]:
@@ -125,19 +143,22 @@ def build_triplets(items: list[Item], config: RewardConfig, rng: np.random.Gener
 
     Returns:
         ``{"anchor": post, "positive": reply, "negative": reply, "kind": kind of negative, "parts": texts that
-        the negative is made of}``, at most ``max_triplets``.
+        the negative is made of, "others": posts that these answer}``, at most ``max_triplets``.
     """
     pairs = [(item, answer.text) for item in items for answer in item.answers]
-    families = (("random",), ("same_topic",), COPY_KINDS, HACK_KINDS)
-    named = [config.same_topic_share, config.copy_share, config.hack_share]
+    families = (("random",), ("same_topic",), ("same_subtopic",), COPY_KINDS, HACK_KINDS)
+    named = [config.same_topic_share, config.same_subtopic_share, config.copy_share, config.hack_share]
     shares = np.array([max(0.0, 1 - sum(named)), *named])
     triplets = []
     for index in rng.permutation(len(pairs))[: config.max_triplets]:
         item, positive = pairs[index]
         family = families[rng.choice(len(families), p=shares / shares.sum())]
-        # no other post of this topic, or no other post
-        for kind in (family[int(rng.integers(len(family)))], "random", "copy_whole"):
-            if parts := _parts(item, positive, items, kind, rng):
+        # no other post of this sub-topic, of this topic, or no other post
+        asked = family[int(rng.integers(len(family)))]
+        easier = ["same_topic"] * (asked == "same_subtopic")
+        for kind in (asked, *easier, "random", "copy_whole"):
+            parts, others = _parts(item, positive, items, kind, rng)
+            if parts:
                 break
         triplets.append(
             {
@@ -146,6 +167,7 @@ def build_triplets(items: list[Item], config: RewardConfig, rng: np.random.Gener
                 "negative": "".join(parts),
                 "kind": kind,
                 "parts": parts,
+                "others": [other.question for other in others],
             }
         )
     return triplets
@@ -169,14 +191,28 @@ def unseen(items: list[Item], triplets: list[dict]) -> list[Item]:
 
 
 def evaluation_pairs(
-    items: list[Item], pool: list[Item], rng: np.random.Generator, answers: int = 1
+    items: list[Item],
+    pool: list[Item],
+    rng: np.random.Generator,
+    answers: int = 1,
+    retrieved: Sequence[str] = (),
 ) -> list[dict[str, str]]:
     """For each held-out question's first ``answers`` references one negative of every kind that ``pool``
-    has."""
-    return [
-        {"id": item.id, "anchor": item.question, "positive": answer.text, "negative": negative, "kind": kind}
-        for item in items
-        for answer in item.answers[:answers]
-        for kind in NEGATIVE_KINDS
-        if (negative := negative_for(item, pool, kind, rng)) is not None
-    ]
+    has.
+
+    Args:
+        retrieved: BM25's answer to each item (``models.retrieval``), in their order; without it the kind
+            ``bm25`` is not among the pairs.
+    """
+    pairs = []
+    for place, item in enumerate(items):
+        for answer in item.answers[:answers]:
+            for kind in EVALUATION_KINDS:
+                if kind == "bm25":
+                    negative = retrieved[place] if len(retrieved) else None
+                else:
+                    negative = negative_for(item, pool, kind, rng)
+                if negative is not None and negative not in item.references:
+                    pair = {"id": item.id, "anchor": item.question, "positive": answer.text}
+                    pairs.append({**pair, "negative": negative, "kind": kind})
+    return pairs

@@ -2,7 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from empathy_lib.core.copying import copy_rate, longest_shared_run, mask_copied_spans, memorisation
+from empathy_lib.core.copying import (
+    copy_rate,
+    has_letters,
+    longest_shared_run,
+    mask_copied_spans,
+    memorisation,
+)
 
 # few letters, so that copies happen by chance as well
 TEXT = st.text(alphabet="你我很累 。\n", max_size=60)
@@ -35,15 +41,59 @@ def test_empty_and_short_answers_have_rate_zero(answer):
 
 
 def test_hand_counted_rate():
-    # 12 characters, so 5 eight-grams; the first 10 characters are the post's, which makes 3 of them copied
+    # 11 letters, so 4 eight-grams; the first 9 are the post's (the 10th is a comma), which makes 2 copied
     answer = POST[:10] + "抱抱"
-    assert copy_rate(answer, POST) == pytest.approx(3 / 5)
+    assert copy_rate(answer, POST) == pytest.approx(2 / 4)
     assert mask_copied_spans(answer, POST) == "抱抱"
 
 
 def test_white_space_does_not_hide_a_copy():
     assert copy_rate("\n ".join(POST), POST) == 1.0
     assert mask_copied_spans("你好。" + "\n".join(POST[:10]), POST) == "你好。"
+
+
+HIDDEN_BY = {
+    "middle dot": "·",
+    "punctuation": "，。",
+    "dash": "——",
+    "zero width": "\u200b",
+    "joiner": "\u2060\u200d",
+    "byte-order mark": "\ufeff",
+    "soft hyphen": "\u00ad",
+    "variation selector": "\ufe0f",
+    "combining accent": "\u0301",
+    "tone mark": "ˊ",
+    "Hangul filler": "\u3164",
+    "emoji": "😢",
+    "emoji of a family": "👨\u200d👩\u200d👧",
+    "underscore": "_",
+    "full-width space": "\u3000",
+}
+
+
+@pytest.mark.parametrize("mark", HIDDEN_BY.values(), ids=HIDDEN_BY.keys())
+@pytest.mark.parametrize("every", [1, 7])
+def test_marks_do_not_hide_a_copy(mark, every):
+    marked = mark.join(POST[place : place + every] for place in range(0, len(POST), every))
+    for answer, post in ((marked, POST), (POST, marked), (mark + marked + mark, POST)):
+        assert copy_rate(answer, post) == 1.0
+        assert mask_copied_spans(answer, post) == ""
+    assert mask_copied_spans("听起来很难，" + marked + "抱抱！", POST) == "听起来很难，抱抱！"
+
+
+def test_width_and_case_do_not_hide_a_copy():
+    post = "我在ABC公司做了123天项目经理"
+    assert copy_rate("我在ａｂｃ公司做了１２３天项目经理", post) == 1.0
+    assert mask_copied_spans("是说我在Ａbｃ公司做了１２３天的事", post) == "是说的事"
+
+
+def test_a_character_that_stands_for_two_letters_is_taken_out_whole():
+    assert copy_rate("今天走了五十㎞才到家", "今天走了五十km才到家") == 1.0
+    assert mask_copied_spans("嗯，今天走了五十㎞才到家吧", "今天走了五十km") == "嗯，才到家吧"
+
+
+def test_marks_alone_say_nothing():
+    assert not any(map(has_letters, ["", "……", "😢\u200b", "\u3164"])) and has_letters("好。")
 
 
 def test_pieces_around_a_copied_span_do_not_meet_again():

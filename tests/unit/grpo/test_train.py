@@ -9,6 +9,8 @@ from stages import FakeJudge, Kill, run_grpo, weights
 from empathy_lib.core.config import GenerationConfig, GRPOStageConfig
 from empathy_lib.grpo import train as grpo
 from empathy_lib.models import training
+from empathy_lib.models.base import load_policy
+from empathy_lib.models.prompts import plain_prompt
 from empathy_lib.reward import paid
 
 
@@ -49,11 +51,12 @@ def test_grpo_answers_the_same_posts_at_every_checkpoint(base, items, tmp_path, 
 
 def test_a_comparison_changes_one_thing():
     config, changed = GRPOStageConfig(beta=0.3), {}
-    for name in ("no_sft", "smooth", "decoupled"):
+    for name in ("no_sft", "no_coe", "smooth", "decoupled"):
         made = grpo.comparison(config, name)
         changed[name] = {key: value for key, value in vars(made).items() if value != getattr(config, key)}
     assert changed == {
         "no_sft": {},
+        "no_coe": {},
         "smooth": {"reward": "smooth"},
         "decoupled": {"aggregation": "decoupled"},
     }
@@ -66,7 +69,7 @@ def test_group_advantages():
 
 
 @pytest.mark.parametrize(("tuning", "aggregation"), [("full", "sum"), ("full", "decoupled"), ("lora", "sum")])
-def test_grpo_runs_from_the_sft_policy(base, items, tmp_path, tuning, aggregation):
+def test_grpo_runs_from_the_sft_policy(base, items, tmp_path, monkeypatch, tuning, aggregation):
     config = GRPOStageConfig(
         tuning=tuning,
         aggregation=aggregation,
@@ -78,7 +81,18 @@ def test_grpo_runs_from_the_sft_policy(base, items, tmp_path, tuning, aggregatio
         checkpoint_steps=1,
     )
     reward = paid.AnswerReward(FakeJudge(), "smooth")
+    rates = []
+    real = grpo.SharedPromptGRPOTrainer.train
+
+    def watched(trainer, **named):
+        layers = [m for m in trainer.model.modules() if isinstance(m, torch.nn.Dropout)]
+        assert bool(layers) == (tuning == "lora")  # adapters have dropout in SFT; here it must be off
+        rates.extend(layer.p for layer in layers)
+        return real(trainer, **named)
+
+    monkeypatch.setattr(grpo.SharedPromptGRPOTrainer, "train", watched)
     log = grpo.train_grpo(base, items, reward, tmp_path, config, GenerationConfig(max_new_tokens=8), seed=1)
+    assert not any(rates)
     record = next(r for r in log if "reward" in r)
     assert {
         "rewards/r_format/mean",
@@ -88,3 +102,16 @@ def test_grpo_runs_from_the_sft_policy(base, items, tmp_path, tuning, aggregatio
         "completions/mean_length",
     } <= record.keys()
     assert weights(base).keys() == weights(tmp_path / "policy").keys()
+
+
+def test_grpo_without_the_chain_is_asked_plainly_and_paid_for_the_whole_text(base, items, tmp_path):
+    config = GRPOStageConfig(max_steps=1, prompts_per_step=1, num_generations=4, micro_batch=4)
+    reward = paid.AnswerReward(FakeJudge(), "smooth")
+    short = GenerationConfig(max_new_tokens=8)
+    log = grpo.train_grpo(base, items, reward, tmp_path, config, short, seed=1, chain=False)
+    record = next(r for r in log if "reward" in r)
+    assert "rewards/r_answer/mean" in record and "rewards/r_format/mean" not in record
+    assert record["reward"] == pytest.approx(record["rewards/r_answer/mean"])
+    tokenizer = load_policy(base)[1]
+    asked = grpo.prompts_of(items, tokenizer, 2, 1, plain_prompt)
+    assert asked["prompt"][0] == plain_prompt(tokenizer, asked["question"][0])

@@ -26,6 +26,15 @@ def items():
     ).items
 
 
+def is_hard(item, other):
+    ours, theirs = item.gold, other.gold
+    return item.subtopic == other.subtopic and (ours.cause, ours.intent, ours.belief) != (
+        theirs.cause,
+        theirs.intent,
+        theirs.belief,
+    )
+
+
 def rng(seed=3):
     return np.random.default_rng(seed)
 
@@ -65,7 +74,11 @@ def test_a_negative_is_no_answer_to_its_post(items, kind):
     alone = [
         item
         for item in items
-        if kind == "same_topic" and sum(item.topic == other.topic for other in items) == 1
+        if kind in ("same_topic", "same_subtopic")
+        and not any(
+            other is not item and item.topic == other.topic and (kind == "same_topic" or is_hard(item, other))
+            for other in items
+        )
     ]
     for item in items:
         made = negative_for(item, items, kind, rng())
@@ -84,7 +97,9 @@ def test_hacks_of_the_training_are_not_those_of_the_suite(items):
 
 
 def test_hacks_are_drawn_as_often_as_asked(items):
-    config = RewardConfig(max_triplets=1000, same_topic_share=0, copy_share=0, hack_share=1)
+    config = RewardConfig(
+        max_triplets=1000, same_topic_share=0, same_subtopic_share=0, copy_share=0, hack_share=1
+    )
     assert {triplet["kind"] for triplet in build_triplets(items * 20, config, rng())} == set(HACK_KINDS)
     assert not {triplet["kind"] for triplet in build_triplets(items * 20, RewardConfig(), rng())} & set(
         HACK_KINDS
@@ -94,14 +109,20 @@ def test_hacks_are_drawn_as_often_as_asked(items):
 def test_a_post_without_keywords_has_no_keyword_negative(items):
     bare = items[0].model_copy(update={"question": "……？！"})
     assert negative_for(bare, items, "keywords", rng()) is None
-    config = RewardConfig(max_triplets=50, same_topic_share=0, copy_share=0, hack_share=1)
+    config = RewardConfig(
+        max_triplets=50, same_topic_share=0, same_subtopic_share=0, copy_share=0, hack_share=1
+    )
     assert all(triplet["negative"] for triplet in build_triplets([bare] * 20, config, rng()))
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])  # 1: replies to other posts stand inside over-long negatives
 def test_the_judge_shares_no_text_with_the_reward_model(items, share):
     made = build_triplets(
-        items, RewardConfig(max_triplets=3, hack_share=share, copy_share=0, same_topic_share=0), rng()
+        items,
+        RewardConfig(
+            max_triplets=3, hack_share=share, copy_share=0, same_topic_share=0, same_subtopic_share=0
+        ),
+        rng(),
     )
     others = unseen(items, made)
     texts = "\n".join(triplet[side] for triplet in made for side in ("anchor", "positive", "negative"))

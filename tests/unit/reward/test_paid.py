@@ -26,7 +26,7 @@ def test_answer_reward(kind, guard, mask, answer, expected):
 def test_rewards_in_trl_signature():
     reward = paid.AnswerReward(FakeJudge()).as_function()
     chain = coe.ChainOfEmpathy(L1="a", L2="b", L3="c", L4="d")
-    texts = [coe.render(chain, "好好"), "坏"]
+    texts = [coe.render(chain, "好好"), "好"]  # the second has no <answer>
     assert reward.__name__ == "r_answer"
     assert reward(completions=texts, question=["q", "q"], prompts=None) == [1.0, 0.0]
     assert paid.r_format(texts, prompts=None) == [1.0, 0.0]
@@ -43,3 +43,8 @@ def test_a_completion_without_an_answer_earns_nothing():
 def test_a_layer_without_a_word_earns_no_format_reward(layer):
     text = coe.render(coe.ChainOfEmpathy(L1="a", L2="b", L3="c", L4="d"), "e")
     assert paid.r_format([text, text.replace("<L3>c", f"<L3>{layer}")]) == [1.0, 0.0]
+
+
+def test_where_no_chain_is_asked_for_the_whole_text_is_the_answer():
+    reward = paid.AnswerReward(FakeJudge(), "smooth").as_function(tagged=False)
+    assert reward(completions=["好", "坏"], question=["q", "q"]) == [1.0, 0.0]

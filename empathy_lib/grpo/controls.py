@@ -1,0 +1,70 @@
+"""What GRPO is held against: the same effort spent otherwise.
+
+Knows: the best of several samples by the reward, further SFT at equal compute. Does not know: GRPO's trainer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from empathy_lib.core.coe import answer_of
+from empathy_lib.core.config import Profile
+from empathy_lib.core.schema import Item
+from empathy_lib.models.base import load_policy
+from empathy_lib.reward.paid import AnswerReward
+from empathy_lib.sft.train import sft_pairs, train_sft
+
+# Passes over a token, a forward one counted as 1: sampling, the reference and the policy of GRPO's step
+# (1 + 1 + 3), and SFT's forward and backward (3).
+_GRPO_PASSES, _SFT_PASSES = 5, 3
+
+
+def best_of_n(
+    questions: Sequence[str], samples: Sequence[Sequence[str]], reward: AnswerReward
+) -> tuple[list[str], np.ndarray]:
+    """Of several completions of each post, the one that the reward marks highest; the cosine decides between
+    equals.
+
+    Args:
+        samples: of each draw, one completion a post; shape ``(n, posts)``.
+
+    Returns:
+        The chosen completions, and which draw each is from.
+    """
+    marks = []
+    for texts in samples:
+        answers = [answer_of(text) for text in texts]
+        cosines = reward.cosines(list(questions), answers)
+        marks.append(np.where(reward.is_guarded(list(questions), answers), -1.0, cosines))
+    chosen = np.argmax(marks, axis=0)
+    return [samples[draw][place] for place, draw in enumerate(chosen)], chosen
+
+
+def more_sft_steps(profile: Profile) -> int:
+    """Steps of SFT that cost as much arithmetic as the profile's GRPO: passes over completions, prompts left
+    out."""
+    completions = profile.grpo.max_steps * profile.grpo.prompts_per_step * profile.grpo.num_generations
+    batch = profile.sft.batch_size * profile.sft.gradient_accumulation
+    return math.ceil(completions * _GRPO_PASSES / _SFT_PASSES / batch)
+
+
+def train_more_sft(
+    policy: Path,
+    train: list[Item],
+    validation: list[Item],
+    folder: Path,
+    profile: Profile,
+    rng: np.random.Generator,
+) -> list[dict]:
+    """Train the SFT policy on for :func:`more_sft_steps`, on pairs drawn anew; as ``sft.train_sft``
+    otherwise."""
+    steps, tokenizer = more_sft_steps(profile), load_policy(policy)[1]
+    batch = profile.sft.batch_size * profile.sft.gradient_accumulation
+    pairs = sft_pairs(train, tokenizer, steps * batch, rng, coe=True)
+    held = sft_pairs(validation, tokenizer, profile.sft.max_validation_items, rng, coe=True)
+    config = profile.sft.model_copy(update={"max_steps": steps})
+    return train_sft(policy, pairs, held, folder, config, profile.base_model, profile.seed, profile.tracking)
