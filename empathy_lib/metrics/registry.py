@@ -161,6 +161,15 @@ METRICS: dict[str, Metric] = {
             "cosine", "Reward model's cosine of post and answer", "human", "-1 to 1", "cosine", "mean", OURS
         ),
         Metric("copy_rate", "Copy rate (8-grams of the post)", "human", "0 to 1", "share", "mean", OURS),
+        Metric(
+            "fluency",
+            "Mean log-probability under the untrained base",
+            "human",
+            "0 down",
+            "nats a token",
+            "mean",
+            "transformers",
+        ),
         Metric("length", "Reading length in characters", "human", "0 up", "characters", "mean", OURS),
         Metric(
             "repetition",
@@ -221,8 +230,8 @@ class Example:
 class Settings:
     """How scores are computed; the same for all systems of a table.
 
-    Without ``embed`` (embedding cosine), ``tokens`` (BERTScore), ``reward`` (``r_answer``) or ``cosine``
-    theirs are not available.
+    Without ``embed`` (embedding cosine), ``tokens`` (BERTScore), ``reward`` (``r_answer``), ``cosine``
+    or ``fluency`` (texts to nats a token) theirs are not available.
     """
 
     segment: Unit = "word"
@@ -232,6 +241,7 @@ class Settings:
     tokens: Tokens | None = None
     reward: Reward | None = None
     cosine: Reward | None = None
+    fluency: Callable[[list[str]], np.ndarray] | None = None
     marker: Marker | None = None
 
 
@@ -311,6 +321,8 @@ def per_example(examples: Sequence[Example], settings: Settings) -> pd.DataFrame
         name: list(judge(posts, answers)) if judge and examples else [math.nan] * len(examples)
         for name, judge in (("r_answer", settings.reward), ("cosine", settings.cosine))
     }
+    fluent = settings.fluency(answers) if settings.fluency and examples else [math.nan] * len(examples)
+    judged["fluency"] = list(fluent)
     rows = []
     for place, (example, post, answer) in enumerate(zip(examples, posts, answers, strict=True)):
         row: dict[str, float] = {}
@@ -407,7 +419,7 @@ def by_segment(
     """
     other: Unit = "char" if settings.segment == "word" else "word"
     # none of them counts words
-    lean = replace(settings, segment=other, embed=None, tokens=None, reward=None, cosine=None)
+    lean = replace(settings, segment=other, embed=None, tokens=None, reward=None, cosine=None, fluency=None)
     rows, frames = [], mean_frames(systems, lean, further or {})
     for system, examples in systems.items():
         scores = score_system(examples, lean, frames[system], names=SEGMENTED)

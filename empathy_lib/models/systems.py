@@ -11,12 +11,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import Run, generator
 from empathy_lib.core.schema import Item
 from empathy_lib.dataset.build import load_splits
 from empathy_lib.models.base import base_request, generate, load_policy, prepare_base
 from empathy_lib.models.encoder import Encoder
+from empathy_lib.models.fluency import mean_log_probability
 from empathy_lib.models.prompts import base_prompt, coe_prompt, few_shot_prompt, plain_prompt, training_texts
 from empathy_lib.models.retrieval import Bm25Retriever
 
@@ -168,6 +171,12 @@ def further_samples(run: Run, system: str, items: list[Item]) -> list[list[str]]
     seeds = range(1, run.profile.grpo.seeds + 1) if system == "grpo" else (1,)
     drawn = [(seed, sample + 1) for seed in seeds for sample in range(run.profile.metrics.samples)]
     return [complete(run, system, items, sample=sample, seed=seed) for seed, sample in drawn[1:]]
+
+
+def fluency_of_base(run: Run) -> Callable[[list[str]], np.ndarray]:
+    """The untrained base's mean log-probability of texts (see ``fluency``), which no training moved."""
+    model, tokenizer = load_policy(base_folder(run))
+    return lambda texts: mean_log_probability(model, tokenizer, texts)
 
 
 def base_encoder(run: Run) -> Encoder:

@@ -130,7 +130,7 @@ def test_an_empty_completion_scores_zero_everywhere():
     row = m.per_example([example(completion="")], settings).loc["a"]
     unknown = ["cause_subtopic", "belief_subtopic", "bias"]  # of labels that are in no library
     assert row[["cause_subtopic", "belief_subtopic"]].isna().all()
-    assert (row.drop(["r_answer", "cosine", *unknown]) == 0).all()
+    assert (row.drop(["r_answer", "cosine", "fluency", *unknown]) == 0).all()
     scores = m.score_system([example(completion="")], settings)
     assert all(scores[name].value == 0.0 for name in m.SUMMED)
 
