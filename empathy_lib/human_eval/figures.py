@@ -237,8 +237,8 @@ def plot_critical_difference(test: Nemenyi, note: str) -> Figure:
     width = f"{test.critical_difference:.2f} (Nemenyi, 5 % level, over items)"
     text = (
         f"Rank among the systems, mean over {test.items} items (1 is the best). A bar joins systems that "
-        f"differ by less than {width}.\nFor these raters only: new raters may differ where no bar joins; see "
-        f"the pairs' p-values for those."
+        f"differ by less than {width}.\nFor these raters only; for new ones, see "
+        f"the p-values of the pairs."
     )
     return caption(figure, f"{text}\n{note}")
 
