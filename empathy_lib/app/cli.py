@@ -494,9 +494,13 @@ def rank(
     out: Annotated[
         str,
         typer.Option(
-            metavar="FILE", help="JSON to write: {dimension: {system: {win_at_1, …, mean_rank, strength}}}."
+            metavar="FILE",
+            help="JSON to write: {dimension: {system: {win_at_1, …, strength}, pairwise, groups}}.",
         ),
     ],
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="RATER", help="Leave this rater out; repeatable.")
+    ] = None,
     interval: Annotated[
         str,
         typer.Option(
@@ -506,17 +510,18 @@ def rank(
     bootstrap: Annotated[int, typer.Option(min=10, help="Resamples, with --interval bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 20250918,
 ) -> None:
-    """Rank systems from a study's ratings: Win@K, mean rank and strengths, with intervals over raters and
-    items."""
+    """Rank systems from a study's ratings: Win@K, mean rank, strengths and differences, with intervals and
+    p-values over raters and items."""
     from empathy_lib.core.run import generator, write_json
     from empathy_lib.human_eval.checks import count_passed, without_checks
     from empathy_lib.human_eval.intervals import Bootstrap
-    from empathy_lib.human_eval.ratings import is_simulated, read_ratings
-    from empathy_lib.human_eval.summary import summarise
+    from empathy_lib.human_eval.ratings import is_simulated, read_ratings, without_raters
+    from empathy_lib.human_eval.summary import describe, summarise
 
     if interval not in ("two-way", "bootstrap"):
         raise UserError(f"--interval {interval}: use two-way or bootstrap")
     table, target = read_ratings(Path(ratings).expanduser()), _writable(out)
+    table = without_raters(table, without or [])
     found = summarise(
         table, bootstrap=Bootstrap(bootstrap, generator(seed, "rank")) if interval == "bootstrap" else None
     )
@@ -526,16 +531,20 @@ def rank(
         f"{table['rater'].nunique()} {people}, {without_checks(table)['item'].nunique()} items; mean of the "
         f"dimensions, best first"
     )
-    for system, figures in sorted(found["all"].items(), key=lambda pair: pair[1]["mean_rank"]):
-        print(
-            f"{system:16}Win@1 {figures['win_at_1']:6.1%}   mean rank {figures['mean_rank']:.2f}   strength "
-            f"{figures['strength']:+.2f}"
-        )
+    if without:
+        print(f"left out: {', '.join(dict.fromkeys(without))}")
+    print("\n".join(describe(found["all"])))
     if len(checked):
         print(
             f"attention checks passed: {checked['passed'].sum()} of {checked['checks'].sum()}; they are in "
             f"none of the figures"
         )
+        failed = checked[checked["passed"] < checked["checks"]]
+        for rater, row in failed.iterrows():
+            print(
+                f"  {rater} failed {row['checks'] - row['passed']} of {row['checks']}; to leave them out: "
+                f"--without {rater}"
+            )
 
 
 def _writable(path: str, option: str = "--out") -> Path:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.sparse.csgraph import connected_components
 
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.paper import DIMENSIONS
@@ -45,6 +46,11 @@ class Cube:
     def row(self, dimension: str) -> int:
         """Where ``dimension`` stands in arrays made by :func:`with_all`."""
         return [ALL, *self.dimensions].index(dimension)
+
+    def only(self, systems: list[str]) -> Cube:
+        """These systems alone, as if there had been no others."""
+        kept = [self.systems.index(system) for system in systems]
+        return Cube(_compared(self.ranks[..., kept]), self.raters, self.items, self.dimensions, systems)
 
 
 def to_cube(ratings: pd.DataFrame | Cube) -> Cube:
@@ -73,8 +79,40 @@ def to_cube(ratings: pd.DataFrame | Cube) -> Cube:
     ranks[
         tuple(pd.Index(names).get_indexer(ratings[key]) for key, names in zip(keys, labels, strict=True))
     ] = ratings["rank"]
-    ranks[(~np.isnan(ranks)).sum(axis=-1) < 2] = np.nan  # a lone system was compared with nothing
-    return Cube(ranks, raters, items, dimensions, systems)
+    return Cube(_compared(ranks), raters, items, dimensions, systems)
+
+
+def _compared(ranks: np.ndarray) -> np.ndarray:
+    """Without the rankings of a lone system, which was compared with nothing."""
+    return np.where((~np.isnan(ranks)).sum(axis=-1, keepdims=True) < 2, np.nan, ranks)
+
+
+def components(compared: np.ndarray) -> np.ndarray:
+    """A number for each system, the same for those that comparisons connect; ``compared``: shape (systems,
+    systems), not 0 where two were compared."""
+    return connected_components(compared, directed=False)[1]
+
+
+def groups(cube: Cube, dimension: str = ALL) -> list[list[str]]:
+    """Systems that were compared with each other, directly or through others; nothing orders one group
+    against another.
+
+    On ``all``, two systems belong together where they do on every dimension that holds both.
+    """
+    there = ~np.isnan(cube.ranks)
+    both = (there[..., :, None] & there[..., None, :]).any(axis=(0, 1))  # dimensions, systems, systems
+    labels = np.array([components(pairs) for pairs in both])
+    if dimension == ALL:
+        ranked = there.any(axis=(0, 1))
+        shared = ranked[:, :, None] & ranked[:, None, :]
+        together = labels[:, :, None] == labels[:, None, :]
+        found = components((together | ~shared).all(axis=0) & (together & shared).any(axis=0))
+    else:
+        found = labels[cube.dimensions.index(dimension)]
+    return [
+        [system for system, label in zip(cube.systems, found, strict=True) if label == number]
+        for number in range(found.max() + 1)
+    ]
 
 
 def places(ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,16 +1,17 @@
-"""Are systems ranked differently by more than chance: Friedman, Wilcoxon with Holm, Nemenyi, and intervals of
-differences.
+"""Are systems ranked differently by more than chance: differences in mean rank with intervals and p-values;
+Friedman and Nemenyi, for these raters only.
 
 Knows: ratings (see ``ratings``). Does not know: how large a difference matters.
 
-The tests take one block per item, the mean rank over its raters: single opinions are not independent. So they
-speak of other items and take the raters as given; the interval of a difference covers both.
+Interval and p-value of a difference come from one statistic, clustered by rater and by item (``intervals``),
+and so speak of new raters and new items. Friedman's and Nemenyi's tests take one block per item, the mean
+rank over its raters, and those raters as given: where tastes differ, they call systems different that new
+raters would not (in three of four simulated studies of equal systems, 20 raters and 100 items).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from scipy import stats
 
 from empathy_lib.core.statistics import holm
 from empathy_lib.human_eval.cube import ALL, Cube, average_rank, mean_known, to_cube, with_all
-from empathy_lib.human_eval.intervals import Bootstrap, mean_interval
+from empathy_lib.human_eval.intervals import Bootstrap, mean_and_influence, mean_interval, p_values
 
 
 def _item_means(cube: Cube, dimension: str) -> np.ndarray:
@@ -32,11 +33,11 @@ def _item_means(cube: Cube, dimension: str) -> np.ndarray:
 def omnibus(ratings: pd.DataFrame) -> pd.DataFrame:
     """Friedman's test that all systems rank alike, on the items' mean ranks.
 
-    It speaks of the items being a sample and takes the raters as given. NaN with fewer than three systems or
-    two items.
+    It speaks of the items being a sample and of *these raters only*. NaN with fewer than three systems or two
+    items.
 
     Returns:
-        Columns ``dimension``, ``statistic`` (chi-squared), ``df``, ``p``, ``items``.
+        Columns ``dimension``, ``statistic`` (chi-squared), ``df``, ``p_these_raters``, ``items``.
     """
     cube = to_cube(ratings)
     rows = []
@@ -53,41 +54,57 @@ def omnibus(ratings: pd.DataFrame) -> pd.DataFrame:
                 len(means),
             )
         )
-    return pd.DataFrame(rows, columns=["dimension", "statistic", "df", "p", "items"])
+    return pd.DataFrame(rows, columns=["dimension", "statistic", "df", "p_these_raters", "items"])
 
 
 def pairwise(
-    ratings: pd.DataFrame, *, dimension: str = ALL, bootstrap: Bootstrap | None = None
+    ratings: pd.DataFrame | Cube, *, dimension: str = ALL, bootstrap: Bootstrap | None = None
 ) -> pd.DataFrame:
-    """All pairs of systems: difference in mean rank, its interval, Wilcoxon's signed-rank test over items
-    with Holm's correction.
+    """All pairs of systems: difference in mean rank over the rankings that hold both, its interval and
+    p-value, Holm's correction for the number of pairs.
 
     Args:
         ratings: see ``ratings``.
         dimension: which one, or ``all``.
-        bootstrap: None for the ``two-way`` interval; see ``intervals``.
+        bootstrap: None for the ``two-way`` interval, else that of the bootstrap; the p-values are two-way in
+            either case (see ``intervals``).
 
     Returns:
-        Columns ``a``, ``b``, ``difference`` (mean rank of a minus b: below 0, a is better), ``low``, ``high``
-        (raters and items), ``p``, ``p_holm`` (items only), ``items``.
+        Columns ``a``, ``b``, ``difference`` (mean rank of a minus b: below 0, a is better), ``low``,
+        ``high``, ``p``, ``p_holm`` (all of new raters and new items), ``n`` (rankings that hold both). NaN
+        where not available: never ranked together, or fewer than two raters or items.
     """
+    return all_pairwise(ratings, bootstrap=bootstrap)[dimension]
+
+
+def all_pairwise(
+    ratings: pd.DataFrame | Cube, *, bootstrap: Bootstrap | None = None
+) -> dict[str, pd.DataFrame]:
+    """:func:`pairwise` of ``all`` and of each dimension; Holm's correction within each."""
     cube = to_cube(ratings)
+    first, second = np.triu_indices(len(cube.systems), 1)
     values = average_rank(cube.ranks)
-    gaps = np.stack(
-        [values[..., a] - values[..., b] for a, b in combinations(range(len(cube.systems)), 2)], axis=-1
-    )
-    mean, (low, high) = mean_interval(gaps, bootstrap)
-    row, by_item = cube.row(dimension), _item_means(cube, dimension)
-    rows = []
-    for pair, (a, b) in enumerate(combinations(range(len(cube.systems)), 2)):
-        gap = by_item[:, a] - by_item[:, b]
-        p = np.nan if len(gap) < 2 else stats.wilcoxon(gap).pvalue if gap.any() else 1.0
-        rows.append(
-            (cube.systems[a], cube.systems[b], mean[row, pair], low[row, pair], high[row, pair], p, len(gap))
+    gaps = values[..., first] - values[..., second]
+    mean, influence, known = mean_and_influence(gaps)
+    low, high = mean_interval(gaps, bootstrap)[1]
+    p = p_values(mean, influence, known)
+    counts = (~np.isnan(gaps)).sum(axis=(0, 1))
+    counts = np.concatenate([counts.sum(axis=0)[None], counts])
+    return {
+        dimension: pd.DataFrame(
+            {
+                "a": [cube.systems[a] for a in first],
+                "b": [cube.systems[b] for b in second],
+                "difference": mean[row],
+                "low": low[row],
+                "high": high[row],
+                "p": p[row],
+                "p_holm": holm(p[row]),
+                "n": counts[row],
+            }
         )
-    table = pd.DataFrame(rows, columns=["a", "b", "difference", "low", "high", "p", "items"])
-    table.insert(6, "p_holm", holm(table["p"]))
-    return table
+        for row, dimension in enumerate([ALL, *cube.dimensions])
+    }
 
 
 @dataclass(frozen=True)
@@ -102,8 +119,8 @@ class Nemenyi:
 
 
 def nemenyi(ratings: pd.DataFrame, *, dimension: str = ALL) -> Nemenyi | None:
-    """Nemenyi's test of all pairs, the usual companion of Friedman's [1]_; None with fewer than two items
-    that hold all systems.
+    """Nemenyi's test of all pairs, the usual companion of Friedman's [1]_, and like it for *these raters
+    only*; None with fewer than two items that hold all systems.
 
     Its verdict on a pair depends on which other systems are in the study, and it ignores ties [2]_: where it
     and :func:`pairwise` disagree, trust the latter.

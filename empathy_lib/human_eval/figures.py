@@ -24,7 +24,7 @@ from empathy_lib.human_eval.cube import ALL
 from empathy_lib.human_eval.differences import Nemenyi
 from empathy_lib.human_eval.ranking import NOBODY
 
-_MARKERS = {"Fluency": "o", "Identification": "s", "Comforting": "^", "Suggestion": "D"}
+_MARKERS = "os^DvPX*"  # of the dimensions, in order
 _BARS = "Bars: 95 % intervals, clustered by rater and by item"
 _NO_BAR = "A dot without a bar: nothing varies (such as never first), or fewer than two raters or items."
 _SIZE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe-Ito
@@ -148,6 +148,8 @@ def plot_recovery(table: pd.DataFrame, correlation: float, note: str) -> Figure:
     dimension."""
     systems = system_order(table["system"])
     figure, axes = plt.subplots(figsize=(8, 6))
+    names = table["dimension"].unique()
+    marker = {name: _MARKERS[number % len(_MARKERS)] for number, name in enumerate(names)}
     bounds = table[["true", "low", "high", "strength"]].to_numpy()
     span = [float(np.nanmin(bounds)) - 0.1, float(np.nanmax(bounds)) + 0.1]
     axes.plot(span, span, color="#bbbbbb", linewidth=1, zorder=0)
@@ -156,15 +158,14 @@ def plot_recovery(table: pd.DataFrame, correlation: float, note: str) -> Figure:
             [row.true] * 2, [row.low, row.high], color=system_colour(row.system), alpha=0.5, linewidth=1.5
         )
         axes.plot(
-            row.true, row.strength, _MARKERS[row.dimension], color=system_colour(row.system), markersize=7
+            row.true, row.strength, marker[row.dimension], color=system_colour(row.system), markersize=7
         )
     named = [
         plt.Line2D([], [], color=system_colour(system), linewidth=4, label=system_label(system))
         for system in systems
     ]
     shapes = [
-        plt.Line2D([], [], color="#555555", marker=_MARKERS[name], linestyle="", label=name)
-        for name in table["dimension"].unique()
+        plt.Line2D([], [], color="#555555", marker=marker[name], linestyle="", label=name) for name in names
     ]
     axes.legend(handles=named + shapes, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     axes.set_xlabel("known strength (log, mean 0 on each dimension)")
@@ -208,8 +209,8 @@ def plot_win_matrix(table: pd.DataFrame, note: str) -> Figure:
 
 
 def plot_critical_difference(test: Nemenyi, note: str) -> Figure:
-    """Mean ranks over items on a line; a bar joins systems that Nemenyi's test does not tell apart
-    (``nemenyi``)."""
+    """Mean ranks over items on a line; a bar joins systems that Nemenyi's test, of these raters only, does
+    not tell apart (``nemenyi``)."""
     names = {system: system_label(system) for system in test.ranks.index}
     figure, axes = plt.subplots(figsize=(10, 0.36 * len(names) + 1.6))
     scikit_posthocs.critical_difference_diagram(
@@ -236,7 +237,8 @@ def plot_critical_difference(test: Nemenyi, note: str) -> Figure:
     width = f"{test.critical_difference:.2f} (Nemenyi, 5 % level, over items)"
     text = (
         f"Rank among the systems, mean over {test.items} items (1 is the best). A bar joins systems that "
-        f"differ by less than {width}."
+        f"differ by less than {width}.\nFor these raters only; for new ones, see "
+        f"the p-values of the pairs."
     )
     return caption(figure, f"{text}\n{note}")
 

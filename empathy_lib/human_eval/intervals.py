@@ -14,7 +14,11 @@ Two methods, neither of which treats raters × items opinions as independent one
   a resample's spread too small, with few raters or items [3]_. Wider than needed where opinions are mere
   noise, which it counts threefold.
 
-``tests/benchmarks/bench_coverage.py`` measures how often each holds the truth. Both give NaN with fewer than
+A p-value is that of the two-way statistic against Student's t: it speaks of new raters and new items, as the
+interval does.
+
+``tests/benchmarks/bench_coverage.py`` measures how often each holds the truth, and how often systems that are
+alike are called different. Both give NaN with fewer than
 two raters or items, and where nothing varies (a system that never won): neither can say how sure that is.
 
 References:
@@ -51,6 +55,36 @@ class Bootstrap:
 Interval = tuple[np.ndarray, np.ndarray]
 
 
+def _spread(influence: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two-way clustered variance (NaN where it cannot be told) and degrees of freedom, shape (…)."""
+    raters, items = known.any(axis=1).sum(axis=0), known.any(axis=0).sum(axis=0)
+    enough = (raters >= 2) & (items >= 2)
+    raters, items = np.maximum(raters, 2), np.maximum(items, 2)
+    by_rater = (influence.sum(axis=1) ** 2).sum(axis=0) * raters / (raters - 1)
+    by_item = (influence.sum(axis=0) ** 2).sum(axis=0) * items / (items - 1)
+    smaller, larger = np.minimum(by_rater, by_item), np.maximum(by_rater, by_item)
+    # two raters of the same mean say nothing of how far raters differ
+    floor = np.where(smaller > _NO_SPREAD, smaller, larger)
+    variance = np.maximum(by_rater + by_item - (influence**2).sum(axis=(0, 1)), floor)
+    return np.where(enough & (variance > _NO_SPREAD), variance, np.nan), np.minimum(raters, items) - 1
+
+
+def p_values(value: np.ndarray, influence: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Two-sided p-values of the estimates being 0, by the two-way variance and Student's t.
+
+    Where every single opinion is the same there is no variance: p is then that of the sign test over as many
+    opinions as the smaller of raters and items, 1 if all are 0. NaN with fewer than two raters or items.
+
+    Args:
+        value, influence, known: as :func:`two_way` takes them.
+    """
+    variance, freedom = _spread(influence, known)
+    p = 2 * stats.t.sf(np.abs(value) / np.sqrt(variance), freedom)
+    raters, items = known.any(axis=1).sum(axis=0), known.any(axis=0).sum(axis=0)
+    alike = (np.abs(influence).max(axis=(0, 1)) < _NO_SPREAD**0.5) & (np.minimum(raters, items) >= 2)
+    return np.where(alike, np.where(np.abs(value) > 1e-9, 2.0**-freedom, 1.0), p)
+
+
 def two_way(
     value: np.ndarray, influence: np.ndarray, known: np.ndarray, bounds: tuple[float, float] | None = None
 ) -> Interval:
@@ -66,18 +100,9 @@ def two_way(
     Returns:
         ``low`` and ``high``, shape (…).
     """
-    raters, items = known.any(axis=1).sum(axis=0), known.any(axis=0).sum(axis=0)
-    enough = (raters >= 2) & (items >= 2)
-    raters, items = np.maximum(raters, 2), np.maximum(items, 2)
-    by_rater = (influence.sum(axis=1) ** 2).sum(axis=0) * raters / (raters - 1)
-    by_item = (influence.sum(axis=0) ** 2).sum(axis=0) * items / (items - 1)
-    smaller, larger = np.minimum(by_rater, by_item), np.maximum(by_rater, by_item)
-    # two raters of the same mean say nothing of how far raters differ
-    floor = np.where(smaller > _NO_SPREAD, smaller, larger)
-    variance = np.maximum(by_rater + by_item - (influence**2).sum(axis=(0, 1)), floor)
-    usable = enough & (variance > _NO_SPREAD)
-    variance = np.where(usable, variance, np.nan)
-    half = stats.t.ppf((1 + LEVEL) / 2, np.minimum(raters, items) - 1) * np.sqrt(variance)
+    variance, freedom = _spread(influence, known)
+    usable = ~np.isnan(variance)
+    half = stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance)
     if bounds is None:
         return value - half, value + half
     least, span = bounds[0], bounds[1] - bounds[0]

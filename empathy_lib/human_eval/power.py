@@ -1,5 +1,5 @@
-"""What a study of a given size can tell, by simulation: power, the width of an interval, and whether
-intervals hold the truth.
+"""What a study of a given size can tell, by simulation: power, false alarms, the width of an interval, and
+whether intervals hold the truth.
 
 Knows: simulated raters (``simulate``). Does not know: people, whose tastes may spread more or less than the
 simulated ones'.
@@ -15,10 +15,13 @@ from statsmodels.stats.proportion import proportion_confint
 
 from empathy_lib.core.paper import DIMENSIONS
 from empathy_lib.human_eval.cube import ALL, Cube, average_rank
-from empathy_lib.human_eval.intervals import Bootstrap, mean_interval
+from empathy_lib.human_eval.differences import omnibus, pairwise
+from empathy_lib.human_eval.intervals import LEVEL, Bootstrap, mean_interval
 from empathy_lib.human_eval.ranking import ranking_table
 from empathy_lib.human_eval.simulate import TASTE_SD, first_place, simulate_cube, strengths_for, truth
 from empathy_lib.human_eval.strengths import estimate_strengths
+
+ALPHA = 1 - LEVEL  # a p-value below it is called a difference
 
 
 def _alike(strengths: Sequence[float] | np.ndarray) -> pd.DataFrame:
@@ -78,6 +81,40 @@ def power_table(
             wins = first_place(strengths[DIMENSIONS[0]].to_numpy(), float(np.hypot(rater_sd, item_sd)))[0]
             rows.append((raters, items, gap, wins, float(np.mean(found)), simulations))
     return pd.DataFrame(rows, columns=["raters", "items", "gap", "win_at_1", "power", "simulations"])
+
+
+def false_alarms(
+    sizes: Iterable[tuple[int, int]],
+    *,
+    systems: int,
+    simulations: int,
+    rng: np.random.Generator,
+    rater_sd: float = TASTE_SD,
+    item_sd: float = TASTE_SD,
+) -> pd.DataFrame:
+    """How often studies of systems that are alike call two of them different, on dimension ``all``.
+
+    Args:
+        sizes, systems, simulations, rng, rater_sd, item_sd: as :func:`power_table`.
+
+    Returns:
+        Columns ``raters``, ``items``, ``pairs`` (share of pairs with p < .05), ``familywise`` (share of
+        studies with some p_holm < .05), ``friedman_these_raters`` (share of studies with Friedman's p < .05),
+        ``simulations``.
+    """
+    alike = _alike(np.zeros(systems))
+    rows = []
+    for raters, items in sizes:
+        found = []
+        for _ in range(simulations):
+            cube = simulate_cube(alike, raters, _items(items), rng, rater_sd=rater_sd, item_sd=item_sd)
+            pairs = pairwise(cube)
+            friedman = omnibus(cube)["p_these_raters"].iloc[0]
+            found.append(((pairs["p"] < ALPHA).mean(), (pairs["p_holm"] < ALPHA).any(), friedman < ALPHA))
+        rows.append((raters, items, *np.mean(found, axis=0), simulations))
+    return pd.DataFrame(
+        rows, columns=["raters", "items", "pairs", "familywise", "friedman_these_raters", "simulations"]
+    )
 
 
 def coverage(

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -196,3 +197,18 @@ def write_ratings(ratings: pd.DataFrame, path: str | Path) -> None:
 def is_simulated(ratings: pd.DataFrame) -> bool:
     """Whether any rater is a simulated one. The label is part of the rater's name, so it survives a CSV."""
     return bool(ratings["rater"].str.startswith(SIMULATED_PREFIX).any())
+
+
+def without_raters(ratings: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The ratings of the others.
+
+    Raises:
+        UserError: a name that no rater has, or nobody left.
+    """
+    raters = sorted(set(ratings["rater"]))
+    for name in names:
+        if name not in raters:
+            raise UserError(f"--without {name}: no such rater; the file holds {', '.join(raters)}")
+    if set(names) >= set(raters):
+        raise UserError("--without leaves out every rater; keep at least one")
+    return ratings[~ratings["rater"].isin(names)]

@@ -239,7 +239,14 @@ def test_ranking_of_a_study_by_hand():
         for system, place in zip("ABC", places, strict=True)
     ]
     found = summarise(pd.DataFrame(rows, columns=list(COLUMNS)))
-    assert list(found) == ["all", *DIMENSIONS] and list(found["all"]) == ["A", "B", "C"]
+    assert list(found) == ["all", *DIMENSIONS] and list(found["all"]) == ["A", "B", "C", "pairwise", "groups"]
+    assert found["all"]["groups"] == [["A", "B", "C"]]
+    # two raters and two items: A before B by 1, 2, 1.5, 1.5
+    pair = found["all"]["pairwise"][0]
+    assert (pair["a"], pair["b"], pair["difference"]) == ("A", "B", -1.5) and len(
+        found["all"]["pairwise"]
+    ) == 3
+    assert set(pair) == {"a", "b", "difference", "interval", "p", "p_holm"}
     for figures in found.values():
         assert figures["A"]["win_at_1"] == 1.0 and figures["A"]["mean_rank"] == 1.0
         assert figures["B"]["win_at_2"] == 0.5 and figures["B"]["mean_rank"] == 2.5

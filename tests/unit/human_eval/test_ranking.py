@@ -6,16 +6,18 @@ import choix
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
+from statsmodels.stats.sandwich_covariance import cov_cluster_2groups
 
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.paper import DIMENSIONS
 from empathy_lib.human_eval import agreement, differences, power, ranking, strengths
 from empathy_lib.human_eval.agreement import kendall_w
-from empathy_lib.human_eval.cube import ALL, average_rank, to_cube, win_credit
+from empathy_lib.human_eval.cube import ALL, average_rank, groups, to_cube, win_credit
 from empathy_lib.human_eval.intervals import Bootstrap, two_way
 from empathy_lib.human_eval.ratings import COLUMNS
 from empathy_lib.human_eval.simulate import simulate_ratings
@@ -339,17 +341,17 @@ def test_omnibus_agrees_with_friedman_by_hand():
     # three items, each ranked a < b < c by its one rater: chi2 = 12/(3·3·4)·(3²+6²+9²) − 3·3·4 = 6
     result = differences.omnibus(rankings(*[("r1", f"q{n}", {"a": 1, "b": 2, "c": 3}) for n in range(3)]))
     assert result["statistic"].tolist() == pytest.approx([6, 6])
-    assert result["p"].iloc[0] == pytest.approx(stats.chi2.sf(6, 2))
+    assert result["p_these_raters"].iloc[0] == pytest.approx(stats.chi2.sf(6, 2))
     assert result[["df", "items"]].iloc[0].tolist() == [2, 3]
 
 
 def test_omnibus_finds_differences_and_none():
     strong = differences.omnibus(simulate_ratings(STRENGTHS, 10, items(30), rng())).set_index("dimension")
-    assert (strong.loc[list(DIMENSIONS), "p"] < 1e-6).all()
+    assert (strong.loc[list(DIMENSIONS), "p_these_raters"] < 1e-6).all()
     null = [
         differences.omnibus(simulate_ratings(STRENGTHS * 0, 4, items(20), rng(seed), rater_sd=0))
         .set_index("dimension")
-        .loc["Fluency", "p"]
+        .loc["Fluency", "p_these_raters"]
         for seed in range(80)
     ]
     assert stats.kstest(null, "uniform").pvalue > 0.01
@@ -364,17 +366,95 @@ def test_omnibus_finds_differences_and_none():
     ],
 )
 def test_omnibus_is_not_available_where_it_says_nothing(given):
-    assert differences.omnibus(given)["p"].isna().all()
+    assert differences.omnibus(given)["p_these_raters"].isna().all()
 
 
-def test_pairwise_agrees_with_wilcoxon_by_hand():
-    rows = [("r1", f"q{n}", {"a": 1, "b": 2, "c": 3}) for n in range(6)]
-    result = differences.pairwise(rankings(*rows)).set_index(["a", "b"])
-    assert result["difference"].tolist() == [-1, -2, -1]
-    assert result["p"].tolist() == pytest.approx([2 / 2**6] * 3)  # all six signs alike, both sides
-    assert result["p_holm"].tolist() == pytest.approx([3 * 2 / 2**6] * 3)
-    ties = rankings(*[("r1", f"q{n}", {"a": 1, "b": 1, "c": 2}) for n in range(6)])
-    assert differences.pairwise(ties).set_index(["a", "b"]).loc[("a", "b"), "p"] == 1
+def test_p_of_a_difference_by_hand():
+    """Three raters, three items, ranks of two systems: a is better but for r1 on q1."""
+    gaps = np.full((3, 3), -1.0)
+    gaps[0, 0] = 1.0
+    given = rankings(
+        *[
+            (f"r{r}", f"q{i}", {"a": 1, "b": 2} if gaps[r, i] < 0 else {"a": 2, "b": 1})
+            for r in range(3)
+            for i in range(3)
+        ]
+    )
+    row = differences.pairwise(given).iloc[0]
+    # errors of the cells: 16/81, eight times -2/81; raters' sums 12/81, -6/81, -6/81, and so the items'
+    by_cluster, by_cell = (144 + 36 + 36) / 81**2 * 3 / 2, (256 + 8 * 4) / 81**2
+    t = (7 / 9) / np.sqrt(2 * by_cluster - by_cell)
+    assert row["difference"] == pytest.approx(-7 / 9) and row["n"] == 9
+    assert row["p"] == pytest.approx(2 * stats.t.sf(t, 2)) == row["p_holm"]
+    assert (row["low"] < 0 < row["high"]) == (row["p"] > 0.05)
+
+
+def test_where_nothing_varies_the_sign_test_speaks():
+    """All of four raters agree on all of five items: 2 / 2^4; ties everywhere: 1; one rater: nothing."""
+    cells = [(f"r{r}", f"q{i}") for r in range(4) for i in range(5)]
+    result = differences.pairwise(rankings(*[(*cell, {"a": 1, "b": 2, "c": 2}) for cell in cells]))
+    assert result["p"].tolist() == pytest.approx([1 / 8, 1 / 8, 1]) and result["low"].isna().all()
+    alone = differences.pairwise(rankings(*[("r1", f"q{i}", {"a": 1, "b": 2}) for i in range(5)]))
+    assert alone["p"].isna().all() and alone["p_holm"].isna().all() and alone["difference"].item() == -1
+
+
+def test_two_way_variance_agrees_with_statsmodels():
+    """The published two-way sandwich of a mean; statsmodels scales all three parts alike, so the clusters'
+    own n/(n-1) are put in here."""
+    cube = to_cube(simulate_ratings(STRENGTHS[["Fluency"]], 9, items(14), rng(3)))
+    gap = average_rank(cube.ranks)[..., 0, 0] - average_rank(cube.ranks)[..., 0, 5]
+    rater, item = (index.ravel() for index in np.indices(gap.shape))
+    fit = sm.OLS(gap.ravel(), np.ones((gap.size, 1))).fit()
+    both, by_rater, by_item = (
+        part.item() for part in cov_cluster_2groups(fit, rater, group2=item, use_correction=False)
+    )
+    by_cell = by_rater + by_item - both
+    variance = by_rater * 9 / 8 + by_item * 14 / 13 - by_cell
+    assert variance > min(by_rater * 9 / 8, by_item * 14 / 13)  # else the floor would be tested
+    row = differences.pairwise(cube, dimension="Fluency").set_index(["a", "b"]).loc[("base", "sft_no_coe")]
+    half = stats.t.ppf(0.975, 8) * np.sqrt(variance)
+    assert [row["low"], row["high"]] == pytest.approx([gap.mean() - half, gap.mean() + half])
+    assert row["p"] == pytest.approx(2 * stats.t.sf(abs(gap.mean()) / np.sqrt(variance), 8))
+
+
+def test_equal_systems_are_seldom_called_different():
+    """Item-wise tests, which take the raters as given, find differences in most such studies; the whole
+    measurement is tests/benchmarks/bench_coverage.py."""
+    found = power.false_alarms([(8, 30)], systems=6, simulations=40, rng=rng(1)).iloc[0]
+    assert found["familywise"] <= 0.1 and found["pairs"] <= 0.07
+    assert found["friedman_these_raters"] > 0.3
+
+
+def test_groups_of_systems_that_comparisons_connect():
+    both = pd.concat(
+        [
+            rankings(("r1", "q1", {"a": 1, "b": 2}), ("r2", "q1", {"b": 1, "c": 2}), ("r2", "q2", {"d": 1})),
+            rankings(("r1", "q1", {"a": 1, "b": 2}), ("r2", "q1", {"c": 1, "d": 2}), dimension="Warmth"),
+        ]
+    )
+    cube = to_cube(both)
+    assert cube.dimensions == ["Fluency", "Warmth"]
+    assert groups(cube, "Fluency") == [["a", "b", "c"], ["d"]]
+    assert groups(cube, "Warmth") == groups(cube) == [["a", "b"], ["c", "d"]]
+
+
+def test_strengths_of_groups_that_were_never_compared_are_fitted_apart():
+    """6 of 8 wins within either group, half a win added each way: log-odds of 6.5 to 2.5; no word across."""
+    rows = [
+        (rater, f"q{n}", {first: 1, second: 2} if n else {first: 2, second: 1})
+        for rater in ("r1", "r2")
+        for first, second in (("a", "b"), ("c", "d"))
+        for n in range(4)
+    ]
+    half = np.log(6.5 / 2.5) / 2
+    for interval in (None, Bootstrap(20, rng())):
+        result = strengths.estimate_strengths(rankings(*rows), bootstrap=interval)
+        assert result["strength"].tolist() == pytest.approx([half, -half, half, -half])
+    alone = strengths.estimate_strengths(rankings(*[row for row in rows if "a" in row[2]]))
+    whole = strengths.estimate_strengths(
+        rankings(*[(row[0], row[1] + "".join(row[2]), row[2]) for row in rows])
+    )
+    assert alone["strength"].tolist() == whole["strength"].tolist()[:2]
 
 
 def test_pairwise_on_simulated_truth():

@@ -298,7 +298,7 @@ def test_the_commands_from_completions_to_a_ranking(tmp_path, capsys):
         assert "3 raters, 3 items" in shown and "attention checks passed: 3 of 3" in shown
     found = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert (
-        set(found["all"]) == set(SYSTEMS)
+        set(found["all"]) == {*SYSTEMS, "pairwise", "groups"}
         and found["all"]["base"]["win_at_1"] == 1.0
         and found["all"]["sft"]["mean_rank"] == 3.0
     )

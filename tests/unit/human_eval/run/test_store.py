@@ -332,7 +332,7 @@ def test_study_then_rate_then_export_then_rank(tmp_path, monkeypatch, capsys):
     assert status == 0 and f"attention checks passed: {passed.sum()} of 6" in said
     found = json.loads(ranking.read_text())
     assert (
-        set(found["all"]) == set(systems)
+        set(found["all"]) == {*systems, "pairwise", "groups"}
         and found["all"]["grpo"]["win_at_1"] == 1
         and found["Fluency"]["base"]["mean_rank"] == 3
     )
