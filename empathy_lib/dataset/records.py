@@ -1,8 +1,8 @@
 """Files as records, one at a time.
 
 Knows: JSON lists, JSON lines, text; what a broken one looks like. Does not know: which files there are
-(``files``), tables (``tables``), what a record means (``layouts``). A fault is a record too, so that it is
-counted and what follows is still read; where nothing after it can be, it says how much that is.
+(``files``, ``reading``), tables (``tables``), what a record means (``layouts``). A fault is a record too, so
+that it is counted and what follows is still read; where nothing after it can be, it says how much that is.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from empathy_lib.core.errors import UserError
-from empathy_lib.dataset.files import READ, READ_ERRORS, Notes, Source, sources
+from empathy_lib.dataset.files import Notes, Source
 from empathy_lib.dataset.layouts import BadRecord, is_turn, layout_of
 
 MAX_RECORD_BYTES = 1_000_000
@@ -43,48 +42,6 @@ class Record:
     unread: tuple[int, int] | None = None
     name: str = ""
     folder: str = ""
-
-
-def path_records(path: Path, notes: Notes | None = None) -> Iterator[Record]:
-    """Every record of a file, of an archive or of a folder of them.
-
-    Raises:
-        UserError: there is no file that could be read.
-    """
-    notes, found = notes if notes is not None else Notes(), 0
-    for source in sources(path, notes):
-        found += 1
-        yield from source_records(source, notes, named=not path.is_file() or path.suffix.lower() == ".zip")
-    if not found:
-        passed = "; ".join(notes.lines())
-        if path.is_file():
-            raise UserError(f"{path}: {notes.not_read[0]['why'] if notes.not_read else 'holds no file'}")
-        raise UserError(
-            f"{path}: the folder holds no {', '.join(READ)} file; give a folder of dialogues, or a file"
-            + (f" ({passed})" if passed else "")
-        )
-
-
-def source_records(source: Source, notes: Notes, *, named: bool) -> Iterator[Record]:
-    """The records of one file; ``named`` if its name must be part of generated ids."""
-    from empathy_lib.dataset import tables  # which reads records as this module does
-
-    readers = {".json": _json, ".jsonl": _jsonl, ".ndjson": _jsonl, ".txt": _txt}
-    readers |= {".csv": tables.csv_rows, ".tsv": tables.csv_rows, ".parquet": tables.parquet_rows}
-    place = {"name": source.name if named else "", "folder": source.folder}
-    number = 0
-    try:
-        with source.open() as handle:
-            if not handle.read(1):
-                yield Record(source.path, fault=BadRecord("file", "is empty"), **place)
-                return
-        for record in readers[source.suffix](source, notes):
-            number += 1
-            yield Record(**{**vars(record), **place})
-    except READ_ERRORS as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:100]
-        fault = BadRecord("file", f"cannot be read on after {number} record(s) ({reason}); mend or unpack it")
-        yield Record(source.path, fault=fault, unread=(source.size, 0), **place)
 
 
 def parse(text: str) -> Any:
@@ -119,7 +76,8 @@ def decoded(source: Source, data: bytes, line: int | None = None) -> Record:
         return Record(source.path, line=line, fault=BadRecord("line" if line else "file", reason))
 
 
-def _jsonl(source: Source, notes: Notes) -> Iterator[Record]:
+def json_lines(source: Source, notes: Notes) -> Iterator[Record]:
+    """Lines of JSON; a whole JSON value under this suffix is read as :func:`json_values` reads it."""
     with source.open() as handle:
         if _is_one_value(handle.readline(MAX_RECORD_BYTES + 1), handle.readline(MAX_RECORD_BYTES)):
             yield from _values(source)
@@ -167,7 +125,7 @@ def _lines(source: Source) -> Iterator[Record]:
             yield record
 
 
-def _json(source: Source, notes: Notes) -> Iterator[Record]:
+def json_values(source: Source, notes: Notes) -> Iterator[Record]:
     """Elements of a JSON list one by one; one dialogue (a list of turns), one object, or objects one after
     the other are records."""
     with source.open() as handle:
@@ -345,7 +303,8 @@ class _Window:
             size *= 2  # so that a long value is not scanned again and again
 
 
-def _txt(source: Source, notes: Notes) -> Iterator[Record]:
+def text_file(source: Source, notes: Notes) -> Iterator[Record]:
+    """A text file as one record."""
     with source.open() as handle:
         data = handle.read(MAX_JSON_CHARS + 1)
     if len(data) > MAX_JSON_CHARS:

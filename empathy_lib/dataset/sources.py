@@ -29,7 +29,8 @@ from empathy_lib.core.run import ROOT, generator
 from empathy_lib.core.schema import Answer, Item, first_fault
 from empathy_lib.dataset.files import Notes, shown, source_files
 from empathy_lib.dataset.layouts import LAYOUTS, BadRecord, Layout, bare_answer, layout_of
-from empathy_lib.dataset.records import BYTES_AN_ANSWER, Record, path_records
+from empathy_lib.dataset.reading import path_records
+from empathy_lib.dataset.records import BYTES_AN_ANSWER, Record
 from empathy_lib.dataset.store import ItemStore, select
 
 _EXPECTED = (
