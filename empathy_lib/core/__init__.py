@@ -1,8 +1,7 @@
-"""The foundation under all six notebooks: errors, configuration, run folders, the CoE grammar, items, texts,
-statistics, figures' style.
+"""The foundation under all six notebooks: configuration, run folders, the CoE grammar, items, statistics.
 
-Knows: what every step shares. Does not know: any step of the paper; no package below this one is imported
-here. Public: ``Run``, ``UserError``, ``load_profile``; the rest by module, such as ``core.coe``.
+Knows: what every step shares. Does not know: any step; it imports no other package of this library.
+Public: ``Run``, ``UserError``, ``load_profile``; the rest by module, such as ``core.coe``.
 """
 
 import lazy_loader

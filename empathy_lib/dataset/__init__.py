@@ -1,7 +1,6 @@
-"""Notebook 01, dataset construction: from a raw source to leak-free splits with a Chain of Empathy on every
-answer.
+"""Notebook 01, dataset construction: from a raw source to leak-free splits with a chain on every answer.
 
-Knows: sources, synthesis, cleaning, de-identification, annotation, splits, the card. Does not know: models.
+Knows: sources, synthesis, cleaning, de-identification, annotation, splits, card. Does not know: models.
 Public: ``read_source``, ``build_dataset``, ``write_dataset``, ``load_splits``; each step has a module.
 """
 

@@ -1,7 +1,7 @@
 """Notebook 04, GRPO: the SFT policy optimised against ``r_total = r_format + r_answer``.
 
-Knows: how TRL's GRPOTrainer is configured, how a group's prompt is read once. Does not know: how the reward
-was made. Public: ``train_grpo``, ``comparison``, ``group_advantages``.
+Knows: how TRL's GRPOTrainer is configured, its controls. Does not know: how the reward was made.
+Public: ``train_grpo``, ``comparison``, ``group_advantages``.
 """
 
 import lazy_loader

@@ -1,5 +1,7 @@
-"""Figures of notebook 04: what the trainer logged over its steps, the systems of the ablations. Does not
-know: how anything is trained."""
+"""Figures of notebook 04: what the trainer logged over its steps, the systems of the ablations.
+
+Knows: logs and scores. Does not know: how anything is trained.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""Notebook 06, human evaluation by relative ranking: blinded study design, ratings, simulated raters, ranking
-statistics.
+"""Notebook 06, human evaluation by ranking: blinded studies, ratings, simulated raters, statistics.
 
-Knows: studies and ratings. Does not know: how completions were made, or how raters are reached: that is
-``run``, which no notebook needs. Public: ``build_study``, ``read_ratings``, ``ranking_table``,
-``estimate_strengths``.
+Knows: studies and ratings. Does not know: how raters are reached: ``run``, which no notebook needs.
+Public: ``build_study``, ``read_ratings``, ``ranking_table``, ``estimate_strengths``.
 """
 
 import lazy_loader

@@ -1,8 +1,7 @@
-"""Notebook 05, automatic metrics: completions of all systems against several references, their chains against
-gold labels.
+"""Notebook 05, automatic metrics: completions against several references, chains against gold labels.
 
-Knows: each metric, its interval and its table; a language model as judge. Does not know: who wrote a
-completion, what people prefer. Public: ``METRICS``, ``Settings``, ``score_table``, ``compare``.
+Knows: metrics, their intervals and tables, a model as judge. Does not know: what people prefer.
+Public: ``METRICS``, ``Settings``, ``score_table``, ``compare``.
 """
 
 import lazy_loader

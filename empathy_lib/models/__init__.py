@@ -1,9 +1,7 @@
-"""What notebooks 02 to 05 share: the base model, its prompts, generation, what every training needs, the
-compared systems.
+"""What notebooks 02 to 05 share: base, prompts, generation, what trainings need, the compared systems.
 
-Knows: models, not what they are trained for. For reading on only: ``attention``, ``compiling``, ``decoding``,
-``vocabulary`` and ``wheel`` make it quick on a CPU. Public: ``prepare_base``, ``load_policy``, ``generate``,
-``read_log``.
+Does not know: aims. For the curious: ``attention``, ``compiling``, ``decoding``, ``vocabulary``, ``wheel``.
+Public: ``prepare_base``, ``load_policy``, ``generate``, ``read_log``.
 """
 
 import lazy_loader

@@ -1,9 +1,7 @@
-"""Notebook 03, the reward model: which answers are told apart, how the encoder is trained, what GRPO will pay
-for.
+"""Notebook 03, the reward model: what it tells apart, how it is trained, what GRPO will pay for.
 
-Knows: triplets, the encoder and its threshold, ``r_format`` and ``r_answer``. Does not know: who optimises
-against them. Public: ``build_triplets``, ``train_reward``, ``load_reward``, ``RewardModel``,
-``AnswerReward``, ``r_format``.
+Knows: triplets, the encoder and its threshold, both rewards. Does not know: who optimises against them.
+Public: ``build_triplets``, ``train_reward``, ``load_reward``, ``AnswerReward``, ``r_format``.
 """
 
 import lazy_loader

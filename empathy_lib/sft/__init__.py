@@ -1,7 +1,7 @@
 """Notebook 02, supervised fine-tuning on the Chain of Empathy.
 
-Knows: how items become (prompt, completion) pairs, how TRL's SFTTrainer is configured. Does not know:
-rewards, metrics. Public: ``sft_pairs``, ``fits``, ``train_sft``.
+Knows: pairs, how TRL's SFTTrainer is configured. Does not know: rewards, metrics.
+Public: ``sft_pairs``, ``fits``, ``train_sft``.
 """
 
 import lazy_loader

@@ -1,5 +1,4 @@
-"""A study with people, as run on this machine (extra ``[rate]``): the rating page, its store, Label Studio
-and CSV.
+"""A study with people, as run on this machine (extra ``rate``): rating page, store, Label Studio, CSV.
 
 Knows: a drawn study's folder. Does not know: what the ratings say. No notebook needs it.
 Public: nothing; see ``collect``, ``page``, ``store`` and ``interchange``.
