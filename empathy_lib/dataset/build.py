@@ -208,6 +208,7 @@ def report(
         "hidden_skipped": len(reading.notes.hidden),
         "blank_rows_skipped": sum(reading.notes.blank_rows.values()),
         "changed_by_rule": funnel.changed,
+        "turns_cut": reading.notes.turns_cut,
         "rejected_by_reason": dict(
             Counter(f"{rejection.field}: {rejection.reason}" for rejection in reading.rejected).most_common(
                 20

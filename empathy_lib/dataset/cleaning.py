@@ -26,7 +26,7 @@ from empathy_lib.core.schema import Item
 from empathy_lib.core.text import fingerprint, normalise, visible_length
 from empathy_lib.dataset.deduplicate import near_duplicate_pairs
 from empathy_lib.dataset.store import ItemStore, map_items
-from empathy_lib.dataset.text_rules import TEXT_RULES, is_chinese
+from empathy_lib.dataset.text_rules import ANSWERS_ONLY, TEXT_RULES, is_chinese
 
 RULES = (
     "empty answer",
@@ -53,7 +53,7 @@ _STRONG = re.compile(
     rf"工作室)?(?:们)?(?:的)?{_CHANNEL}"
     r"|(?:扫|识别)(?:一下|下)?(?:下方|上方|图中|文末)?的?(?:二维)?码|二维码"
     r"|(?:点击|戳)(?:一下|下)?(?:链接|下方|头像|主页|左下角|阅读原文)"
-    r"|https?://|www\.|[a-z0-9-]+\.(?:com|cn|net|top)\b"
+    r"|https?://|www\.|[a-z0-9-]\.(?:com|cn|net|top)\b"
     r"|(?<!\d)1[3-9]\d(?:[ -]?\d{4}){2}(?!\d)",  # a mobile number; help lines (12356, 400-…) are none
     re.IGNORECASE,
 )
@@ -61,8 +61,8 @@ _STRONG = re.compile(
 _WEAK = {
     "contact": r"私信我|私聊我|私我|滴滴我|联系我们|联系我|加我|加老师|找我咨询|咨询我们|主页有|联系方式|"
     r"咨询热线|客服|进群|加群|名片",
-    "offer": r"优惠|折扣|打折|(?<!独)特价|限时|立减|半价|原价|仅需|只要\d+|只需\d+|\d+(?:\.\d+)?\s?元|"
-    r"\d+\s?折"
+    "offer": r"优惠|折扣|打折|(?<!独)特价|限时|立减|半价|原价|仅需|只要\d|只需\d|\d\s?元|"
+    r"\d\s?折"
     r"|免费(?:领|送|试|体验|测|咨询|名额|听)|领取|名额|福利|活动价|首单|赠送",
     "product": r"课程|训练营|工作坊|套餐|疗程|会员|下单|购买|报名|预约|一对一|1对1|产品|服务|咨询室|工作室|"
     r"平台|机构|app",
@@ -168,9 +168,12 @@ def _tidied(items: list[Item], config: DatasetConfig) -> tuple[list[Item], _Tall
     tally, left = _Tally(), []
     mends = {rule: mend for rule, mend in TEXT_RULES.items() if rule not in config.rules_off}
 
-    def mended(text: str, may_vanish: bool) -> str:
+    def mended(text: str, is_answer: bool) -> str:
         for rule, mend in mends.items():
-            if (new := mend(text)) != text and (new or may_vanish):
+            if rule in ANSWERS_ONLY and not is_answer:
+                continue
+            # a post that is all noise is left to the rules that remove
+            if (new := mend(text)) != text and (new or is_answer):
                 text = new
                 tally.changed[rule] += 1
         return text
@@ -178,12 +181,10 @@ def _tidied(items: list[Item], config: DatasetConfig) -> tuple[list[Item], _Tall
     for item in items:
         tally.ids.append(item.id)
         tally.answers += len(item.answers)
-        # a post that is all noise is left to the rules that remove
-        question = mended(item.question, may_vanish=False)
+        question = mended(item.question, is_answer=False)
         foreign = "not Chinese" not in config.rules_off and not is_chinese(question)
         answers = [
-            answer.model_copy(update={"text": mended(answer.text, may_vanish=True)})
-            for answer in item.answers
+            answer.model_copy(update={"text": mended(answer.text, is_answer=True)}) for answer in item.answers
         ]
         reasons = [_reason(answer.text, foreign, config) for answer in answers]
         tally.removed |= {(item.id, place): reason for place, reason in enumerate(reasons) if reason}

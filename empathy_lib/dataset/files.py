@@ -36,6 +36,7 @@ class Notes:
     blank_rows: dict[str, int] = field(default_factory=dict)
     joined: int = 0  # rows whose id and post were there before: further answers
     renamed: int = 0  # ids given in several files
+    turns_cut: int = 0  # turns that held several speakers' words
     remarks: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -53,6 +54,8 @@ class Notes:
             lines.append(f"{self.joined} record(s) repeat an id and its post: read as its further answers")
         if self.renamed:
             lines.append(f"{self.renamed} id(s) are given in several files: the file's name was put before")
+        if self.turns_cut:
+            lines.append(f"{self.turns_cut} turn(s) held several speakers' words: cut at their labels")
         return lines
 
 

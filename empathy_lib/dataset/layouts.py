@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal
+
+from empathy_lib.dataset.turns import Unclear, cut
 
 Turns = Literal["first", "joined"]
 MIN_POST_CHARS = 60  # of the rule "joined": shorter openings are a greeting, not a post
@@ -43,6 +45,7 @@ class Draft:
     subtopic: str = ""
     question_field: str = "question"
     id: str = ""  # as the record gives it; empty where it gives none
+    turns_cut: int = 0  # turns that held several speakers' words
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,25 @@ def post_and_reply(turns: list[tuple[str, str, str]], rule: Turns, min_reply: in
             answer is the first reply of at least ``min_reply`` characters to a post of at least 60. A
             dialogue without such a reply falls back to ``first``.
 
+    A turn that holds several speakers' words is cut at their labels first (``turns``).
+
     Raises:
-        BadRecord: the client says nothing.
+        BadRecord: the client says nothing, or it cannot be told who says what.
     """
+    cuts = [_cut(turn) for turn in turns]
+    draft = _post_and_reply([part for parts in cuts for part in parts], rule, min_reply)
+    return replace(draft, turns_cut=sum(len(parts) > 1 for parts in cuts))
+
+
+def _cut(turn: tuple[str, str, str]) -> list[tuple[str, str, str]]:
+    try:
+        return cut(turn)
+    except Unclear as unclear:
+        reason = f"{unclear}; give every speaker's words a turn of their own, or remove the record"
+        raise BadRecord(turn[2], reason) from None
+
+
+def _post_and_reply(turns: list[tuple[str, str, str]], rule: Turns, min_reply: int) -> Draft:
     merged: list[tuple[str, str, str]] = []
     for side, group in groupby(turns, key=lambda turn: turn[0]):
         members = list(group)
@@ -246,13 +265,7 @@ def _messages(record: Any, rule: Turns, min_reply: int) -> Draft:
     names = ("from", "value") if share_gpt else ("role", "content")
     draft = post_and_reply(_turns(messages, *names, {**_CHAT, "system": ""}, f"{key}."), rule, min_reply)
     topic = record.get("normalizedTag") or record.get("topic") or ""
-    return Draft(
-        draft.question,
-        draft.answers,
-        _word(topic, "topic"),
-        question_field=draft.question_field,
-        id=_word(record.get("id"), "id"),
-    )
+    return replace(draft, topic=_word(topic, "topic"), id=_word(record.get("id"), "id"))
 
 
 def _efaqa(record: Any, rule: Turns, min_reply: int) -> Draft:
@@ -274,7 +287,7 @@ def _efaqa(record: Any, rule: Turns, min_reply: int) -> Draft:
     post = _with_description(_text(record["title"], "title"), record)
     draft = post_and_reply([("client", post, "title"), *turns], rule, min_reply)
     labels = record.get("label") if isinstance(record.get("label"), dict) else {}
-    return Draft(draft.question, draft.answers, _word(labels.get("s1"), "label.s1"), question_field="title")
+    return replace(draft, topic=_word(labels.get("s1"), "label.s1"))
 
 
 LAYOUTS: dict[str, Layout] = {

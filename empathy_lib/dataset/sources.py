@@ -195,7 +195,7 @@ def read_records(
                     f"has an unknown layout ({_shape(record.value)}); expected {_EXPECTED}",
                     _answers_in(record.value),
                 )
-            item, faults = _item(record, layout, name, config)
+            item, faults = _item(record, layout, name, config, reading.notes)
             item, before = ids.settle(item, record, layout, reading.notes, items)
         except BadRecord as fault:
             reading.rejected.append(_rejected(record, fault))
@@ -279,7 +279,9 @@ def _answers_in(value: Any) -> int:
     return max(1, len(answers)) if isinstance(answers, list) else 1
 
 
-def _item(record: Record, layout: Layout, name: str, config: DatasetConfig) -> tuple[Item, list[BadRecord]]:
+def _item(
+    record: Record, layout: Layout, name: str, config: DatasetConfig, notes: Notes
+) -> tuple[Item, list[BadRecord]]:
     """The record's item, and a fault for each of its answers that cannot be used."""
     count = _answers_in(record.value)
     if not layout.fits(record.value):
@@ -294,6 +296,7 @@ def _item(record: Record, layout: Layout, name: str, config: DatasetConfig) -> t
         question = checked_text(draft.question, draft.question_field)
     except BadRecord as fault:
         raise fault.costing(count) from None
+    notes.turns_cut += draft.turns_cut
     answers, faults = [], []
     for where, value in draft.answers:
         try:

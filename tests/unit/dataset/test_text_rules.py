@@ -12,6 +12,13 @@ from empathy_lib.dataset.cleaning import SWITCHABLE, clean
 from empathy_lib.dataset.text_rules import TEXT_RULES, is_chinese
 
 MENDED = [
+    ("reasoning blocks", "<think>我先想想他要什么。</think>\n你的感受我听到了。", "你的感受我听到了。"),
+    ("reasoning blocks", "<THINKING mode='x'>一<think>二</think>三</Thinking>好的。", "好的。"),
+    ("reasoning blocks", "先分析一下。</reasoning>好的。", "好的。"),  # the prompt held the beginning
+    ("reasoning blocks", "好的。<reasoning>他也许会", "好的。"),  # cut off within the thought
+    ("reasoning blocks", "&lt;think&gt;想&lt;/think&gt;好的。＜thought＞想＜/thought＞", "好的。"),
+    ("markup", "<a href='https://x.example/?a=1&b=2' target=_blank>看</a><!-- 注 -->这里<hr />", "看这里"),
+    ("markup", "<!DOCTYPE html><input disabled>好", "好"),
     ("markup", "<p>我很难过。</p><p>怎么办&hellip;</p>", "我很难过。\n怎么办…\n"),
     ("markup", "第一行<br/>第二行&nbsp;<b>重</b><script>alert(1)</script>", "第一行\n第二行 重"),
     ("markup", "<answer>别难过</answer>", "别难过"),
@@ -29,6 +36,9 @@ MENDED = [
     ("white space", "  我   很累\n\n\n\n 真的 \t ", "我 很累\n\n真的"),
 ]
 KEPT = [
+    ("reasoning blocks", "I think <3，他说“thinking”这个词，<thinker>也是。"),
+    ("markup", "A<B，而且休息C>D"),
+    ("markup", "若a<b and c>d，则x<y 且 z>w；我把<!--写错了"),
     ("markup", "他说1<2，我说3>2，a<b。"),
     ("markup", "我和他<那段时间>没有联系，R&D部门很忙。"),
     ("invisible characters", "一家人👨‍👩‍👧都在\t这里\n"),
@@ -99,6 +109,7 @@ def test_changes_and_foreign_texts_are_counted_and_nothing_else_is_lost():
     ]
     kept, funnel = clean(raw, DatasetConfig(min_answer_chars=10))
     assert funnel.changed == {
+        "reasoning blocks": 0,
         "markup": 1,
         "invisible characters": 0,
         "full-width letters": 1,
@@ -118,6 +129,15 @@ def test_changes_and_foreign_texts_are_counted_and_nothing_else_is_lost():
     assert raw[0].question.startswith("<p>")  # the input is as it was
 
 
+def test_reasoning_is_cut_from_answers_alone():
+    post = "模型总是写出<think>这样的标签，我看着很烦，不知道该怎么办。"
+    kept, funnel = clean(
+        [item("a", post, f"<think>先共情。</think>{ANSWER}")], DatasetConfig(min_answer_chars=10)
+    )
+    assert kept[0].references == [ANSWER] and "烦，不知道该怎么办。" in kept[0].question
+    assert funnel.changed["reasoning blocks"] == 1
+
+
 @pytest.mark.parametrize("rule", SWITCHABLE)
 def test_every_rule_can_be_switched_off(rule):
     raw = [
@@ -128,6 +148,7 @@ def test_every_rule_can_be_switched_off(rule):
             "",
             "短",
             "加我微信 xinli2024 详聊吧。" + ANSWER,
+            "<think>他很难过。</think>" + ANSWER + "慢慢来。",
         ),
         item(
             "b",
@@ -158,5 +179,5 @@ def test_every_rule_can_be_switched_off(rule):
 
 
 def test_an_unknown_rule_is_named():
-    with pytest.raises(UserError, match=r"dataset.rules_off: no rule 'htlm'; use any of: markup"):
+    with pytest.raises(UserError, match=r"dataset.rules_off: no rule 'htlm'; use any of: reasoning blocks"):
         clean([item("a", "怎么办", ANSWER)], DatasetConfig(rules_off=["htlm"]))
