@@ -1,12 +1,13 @@
 """What a reader changes in a cell changes the result, and cells may be run twice and in another order."""
 
 import json
+import runpy
 
 import matplotlib.pyplot as plt
 import pytest
 
 from empathy_lib.core import style
-from empathy_lib.core.run import NOTEBOOKS, Run
+from empathy_lib.core.run import NOTEBOOKS, ROOT, Run
 from empathy_lib.core.schema import read_jsonl
 from empathy_lib.core.variant import copy_run
 from notebooks import TINY, Kernel, cells_of, edited, legal_shuffle
@@ -52,6 +53,12 @@ def figures(run):
     """The headline but for what it cost."""
     headline = json.loads((run.path / "headline.json").read_text(encoding="utf-8"))
     return {key: entry for key, entry in headline.items() if not key.startswith(("wall_", "peak_"))}
+
+
+def test_a_run_leaves_every_headline_figure_that_readers_are_promised(finished):
+    promised = runpy.run_path(str(ROOT / "tests" / "check_run.py"))["promised"]()
+    headline = json.loads((finished[0].path / "headline.json").read_text(encoding="utf-8"))
+    assert promised <= headline.keys()
 
 
 CLEAN = "cleaned, funnel = cleaning.clean(raw, dataset_config)\n"
