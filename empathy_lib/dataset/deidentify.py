@@ -17,13 +17,14 @@ import html
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from empathy_lib.core.schema import Item
+from empathy_lib.dataset.organisations import organisations
 from empathy_lib.dataset.store import map_items
 
 PLACEHOLDERS = {
@@ -118,23 +119,10 @@ _ADDRESS = (
     rf"|(?:{_ADMIN}){{2,4}}(?:{_ROAD}|{_ESTATE})(?:\s?{_HOUSE}){{0,5}}"
 )
 
-_SCHOOL = (
-    rf"(?P<word>(?:{_W}){{2,12}}?)(?:大学(?![生习业])|学院|中学(?!习)|小学(?![生习])|高中|初中|幼儿园|附中|"
-    rf"附小|外国语学校|实验学校|职业学校|技校"
-    r"|[一二三四五六七八九十]{1,2}中(?=\W|[读上念的高初就毕]|$))"
-)
-_COMPANY = (
-    rf"(?P<word>(?:{_W}){{2,14}}?)(?:股份有限公司|有限责任公司|有限公司|集团公司|集团|科技公司|分公司|子公司|"
-    rf"公司|事务所"
-    r"|银行(?=\W|[上工做的当实]|$))"
-)
 _WORDS = {
     key: words.split()
     for key, words in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).items()
 }
-_PLAIN_SCHOOL, _PLAIN_COMPANY = (
-    re.compile(f"(?:{'|'.join(_WORDS[key])})+") for key in ("plain_school", "plain_company")
-)
 _NO_NAME = re.compile("|".join(_WORDS["no_name"]))
 
 _WHO = (
@@ -161,8 +149,6 @@ _RULES: dict[str, list[re.Pattern[str]]] = {
         "qq": [_QQ],
         "date": [_DATE],
         "address": [_ADDRESS],
-        "school": [_SCHOOL],
-        "company": [_COMPANY],
         "name": [_NAME],
     }.items()
 }
@@ -174,8 +160,6 @@ _HINTS = {
         rf"[0-9{_NUMERALS}十百]\s?(?:号|弄|栋|幢|座|单元|楼|层|室|房)|(?:[省市区县旗镇乡]|自治州|"
         rf"街道).{{1,7}}(?:[省市区县旗镇乡]|自治州|街道)"
     ),
-    "school": re.compile("大学|学院|中学|小学|[高初]中|幼儿园|附[中小]|学校|技校|[一二三四五六七八九十]中"),
-    "company": re.compile("公司|集团|事务所|银行"),
 }
 
 
@@ -196,11 +180,17 @@ def _refused(kind: str, match: re.Match[str]) -> bool:
     """Whether a match of the pattern is no personal data after all."""
     if kind == "phone":
         return re.sub(r"\D", "", match.group(0)) in _HELP_LINES
-    if kind == "school":
-        return _PLAIN_SCHOOL.fullmatch(match["word"]) is not None
-    if kind == "company":
-        return _PLAIN_COMPANY.fullmatch(match["word"]) is not None
     return kind == "name" and _NO_NAME.match(match["found"]) is not None
+
+
+def _spans(kind: str, plain: str) -> Iterator[tuple[int, int]]:
+    """Where the patterns of a type match."""
+    if kind in _HINTS and not _HINTS[kind].search(plain):
+        return
+    for pattern in _RULES[kind]:
+        for match in pattern.finditer(plain):
+            if not _refused(kind, match):
+                yield match.span("found") if "found" in pattern.groupindex else match.span()
 
 
 def find(text: str) -> list[Finding]:
@@ -209,16 +199,19 @@ def find(text: str) -> list[Finding]:
     plain = text.translate(_FOLD)
     taken = bytearray(len(plain))
     found = []
-    for kind, patterns in _RULES.items():
-        if kind in _HINTS and not _HINTS[kind].search(plain):
-            continue
-        for pattern in patterns:
-            for match in pattern.finditer(plain):
-                start, end = match.span("found") if "found" in pattern.groupindex else match.span()
-                if start == end or any(taken[start:end]) or _refused(kind, match):
-                    continue
-                taken[start:end] = b"\1" * (end - start)
-                found.append(Finding(kind, start, end))
+
+    def take(kind: str, start: int, end: int) -> None:
+        if not any(taken[start:end]):
+            taken[start:end] = b"\1" * (end - start)
+            found.append(Finding(kind, start, end))
+
+    named = list(organisations(plain))
+    for kind in TYPES:
+        for start, end in _spans(kind, plain) if kind in _RULES else ():
+            take(kind, start, end)
+        for organisation in named:
+            if organisation[0] == kind:
+                take(*organisation)
     return sorted(found, key=lambda finding: finding.start)
 
 
