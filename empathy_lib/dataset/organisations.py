@@ -3,11 +3,11 @@
 Knows: what a name of a school or a company is made of, in words. Does not know: other personal data
 (``deidentify``).
 
-A name ends with a word like 大学 or 有限公司 (so 失败中学到 holds none: there the words are 失败, 中, 学到), begins
-with a proper name (a place, a person, a word in no dictionary), and holds nothing but nouns in between. "重点大学"
-and "外贸公司" say a kind; "英国大学" and "深圳公司" say where. An ordinary word makes a name (育才小学) only where
-something comes to be in it: behind 在, 考上, 进了 and the like. Well-known employers and universities are a list.
-The lists stand in ``deidentify.yaml``.
+A name ends with a word like 大学 or 有限公司 (so 主管公司 holds none, but words), begins with a proper name
+(a place, a person, a word in no dictionary), and holds nothing but nouns in between. "重点大学" and "外贸公司"
+say a kind; "英国大学" and "深圳公司" say where. An ordinary word makes a name (育才小学) only where somebody
+comes to be in it: behind 在, 考上, 进了 and the like. Well-known employers and universities are a list. The
+lists stand in ``deidentify.yaml``.
 """
 
 from __future__ import annotations
@@ -27,19 +27,13 @@ _LISTS = {
     ).items()
 }
 _WIDE = _LISTS["countries"] | _LISTS["regions"]
-_SCHOOL = (
-    "大学 学院 初级中学 高级中学 中学 小学 高中 初中 幼儿园 附中 附小 外国语学校 实验学校 职业学校 技术学校 中专 技校"
-).split()
-_LEGAL = "股份有限公司 有限责任公司 有限公司 集团公司 集团 事务所".split()
-_COMPANY = [*_LEGAL, "分公司", "子公司", "公司", "银行", "厂"]
-_TENURE = {
-    "高中",
-    "初中",
-    "中专",
-    "技校",
-}  # also a time of life, so a place before it says where it was spent
-_BY_PLACE = {"幼儿园", *_TENURE}
-_LAST = {word: "school" for word in _SCHOOL} | {word: "company" for word in _COMPANY}
+# also a time of life, so that a place before it says where it was spent
+_TENURE = frozenset({"高中", "初中", "中专", "技校"})
+_BY_PLACE = _TENURE | {"幼儿园"}
+_LEGAL = _LISTS["legal_ends"]
+_LAST = dict.fromkeys(_LISTS["school_ends"], "school") | dict.fromkeys(
+    _LEGAL | _LISTS["company_ends"], "company"
+)
 _ENDS = re.compile(
     r"(?<=[^\W\d_a-zA-Z的了着过我你他她它们这那是就都也又还很吗吧呢])(?:"
     + "|".join(sorted(_LAST, key=len, reverse=True))
@@ -48,13 +42,16 @@ _ENDS = re.compile(
 _NUMBERED = re.compile(r"[一二三四五六七八九十]{1,3}中$|第[一二三四五六七八九十百]{1,4}$")
 _UNITS = frozenset("省市县区镇乡州村")
 _NOUNS = ("n", "vn", "an", "j", "l", "b", "s")
-_GOES_IN = r"(?:在|就读于?|毕业于|考上了?|考入了?|考进了?|进了?|进入了?|上了|转到了?|转学到|送到了?|去了|入职了?|加入了?|来自|从|叫)$"
 _NUMBERED_BEFORE = re.compile(r"(?=\W|[读上念的高初就毕时里门，]|$)")
-_IN = re.compile(_GOES_IN)
-_EMPLOYER = re.compile("|".join(sorted(_LISTS["employers"], key=len, reverse=True)), re.IGNORECASE)
+_IN = re.compile(
+    r"(?:在|就读于?|毕业于|考上了?|考入了?|考进了?|进了?|进入了?|上了|转到了?|转学到|送到了?|去了|入职了?|"
+    r"加入了?|来自|从|叫)$"
+)
+_EMPLOYER = re.compile("|".join(sorted(_LISTS["employers"], key=len, reverse=True)))
 _WORKS = re.compile(
-    r"(?:总部|分公司)?里?(?:上班|工作|实习|任职|就职|打工|面试|裁员|裁掉|辞职|离职|裸辞|跳过?来|跳出来|出来|待了|呆了|干了|做了|做到|"
-    r"当(?=[一-龥]{0,3}(?:员|师|工|手|管))|卖保险|流水线|第[一二三四五六七八九十\d]{1,2}年|的(?:工作|同事|领导|员工|总部|主管|offer))"
+    r"(?:总部|分公司)?里?(?:上班|工作|实习|任职|就职|打工|面试|裁员|裁掉|辞职|离职|裸辞|跳过?来|跳出来|"
+    r"出来|待了|呆了|干了|做了|做到|当(?=[一-龥]{0,3}(?:员|师|工|手|管))|卖保险|流水线|"
+    r"第[一二三四五六七八九十\d]{1,2}年|的(?:工作|同事|领导|员工|总部|主管|offer))"
 )
 _WORKS_FOR = re.compile(r"(?:入职了?|就职于|任职于|供职于|跳槽到了?|离开了?|加入了?)$")
 _SHORT = re.compile("|".join(sorted(_LISTS["short_schools"], key=len, reverse=True)))
@@ -115,10 +112,11 @@ def _named(before: list[Word], behind: list[Word], last: str, at: int, text: str
     names = [word for word in chain if _is_name(word, last, at)]
     if names and _enough(names, chain, last, at):
         return names[0].start
-    if not names and chain and _fits_as_common(chain[-1], last, at):
-        lead = text[max(0, chain[-1].start - 5) : chain[-1].start]
-        if _IN.search(lead) or (last in _LEGAL and (not lead or not lead[-1].isalnum())):
-            return chain[-1].start
+    plain = [word for word in chain if word.text not in _LISTS["kinds"]]
+    if not names and plain and _fits_as_common(plain[-1], last, at):
+        lead = text[max(0, plain[-1].start - 5) : plain[-1].start]
+        if _IN.search(lead) or (last in _LEGAL and (not lead or lead[-1] == "是" or not lead[-1].isalnum())):
+            return plain[-1].start
     return None
 
 
@@ -127,9 +125,7 @@ def _may_be_part(word: Word) -> bool:
         return False
     if word.text in _UNITS or word.text in _LISTS["kinds"] or word.is_name:
         return True
-    return bool(_NUMBERED.match(word.text)) or (
-        len(word.text) > 1 and word.tag.startswith(_NOUNS) and word.tag != "nr"
-    )
+    return bool(_NUMBERED.match(word.text)) or (len(word.text) > 1 and word.tag.startswith(_NOUNS))
 
 
 def _is_name(word: Word, last: str, at: int) -> bool:
@@ -150,7 +146,7 @@ def _enough(names: list[Word], chain: list[Word], last: str, at: int) -> bool:
     wide = all(word.text.rstrip("省市") in _WIDE for word in names)
     city = all(word.text.rstrip("省市") in _WIDE | _LISTS["cities"] for word in names)
     between = [word for word in chain if word.start > names[-1].start and word.text not in _UNITS]
-    if last in _COMPANY:
+    if _LAST.get(last) == "company":
         return not city if last in _LEGAL else not city and bool(between)
     return bool(between) or not (city if last in _BY_PLACE else wide)
 
