@@ -17,14 +17,14 @@ import html
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import yaml
 
 from empathy_lib.core.schema import Item
+from empathy_lib.dataset.organisations import organisations
+from empathy_lib.dataset.people import people
 from empathy_lib.dataset.store import map_items
+from empathy_lib.dataset.words import Words
 
 PLACEHOLDERS = {
     "email": "[邮箱]",
@@ -66,29 +66,41 @@ _START = rf"(?<!{_D})(?<!{_D}[ \-–—.])"
 _MOBILE = (
     rf"{_START}(?:\+?86{_GAP})?{_digits('[1一幺壹]', '[3-9三四五六七八九叁肆伍陆柒捌玖]', *[_D] * 9)}{_END}"
 )
-_LANDLINE = r"(?<!\d)(?:\(0\d{2,3}\)|0\d{2,3}[- ])\s?[2-9]\d{6,7}(?!\d)"
+_LANDLINE = r"(?<!\d)(?:\(0\d{2,3}\)|0\d{2,3}[- ])\s?\d{3,4}[- ]?\d{4}(?!\d)"
 # public crisis lines: nobody's personal number
 _HELP_LINES = {"01082951332", "02785844666", "02512320", "075525629459"}
 _ID_CARD = rf"{_START}{_digits('[1-9一二三四五六七八九]', *[_D] * 16, rf'(?:{_D}|[Xx])')}{_END}"
 
-_WECHAT_CUE = r"(?:微\s?信|威信|薇信|围信|徽信|[vw]\s?[xv]|wechat|[v]\s?信|(?<![a-z])v(?=\s?[:：号]))"
-_QQ_CUE = r"(?:q\s?q|扣扣|企鹅|秋秋)"
-_IS = r"\s*(?:号码|账号|帐号|号|id|群)?\s*(?:我的|就)?(?:是|为|叫|:|：|，|,|=|→)?\s*(?:是)?\s*"
+_WECHAT_CUE = (
+    r"(?:微\s?信|威信|薇信|围信|徽信|[vw]\s?[xv]|wechat|[v]\s?信"
+    r"|(?<![a-z])v(?=\s?[:：号])|卫星(?=\s?[:：号]))"
+)
+_QQ_CUE = r"(?:q\s?q|扣扣|企鹅|秋秋|球球|群号|(?<![a-z])q(?=\s?[:：群号\d]))"
+_SP = r"\s{0,4}+"
+_IS = rf"{_SP}(?:号码|账号|帐号|号|id|群)?{_SP}(?:我的|就)?(?:是|为|叫|搜索?|:|：|，|,|=|→)?{_SP}(?:是)?{_SP}"
 _WECHAT = (
     rf"{_WECHAT_CUE}{_IS}(?P<found>[a-z][a-z0-9_\-]{{4,19}}|"
     rf"{_digits(*[_D] * 6)}(?:{_GAP}{_D}){{0,5}})(?![a-z0-9_])"
 )
+# an id that says itself what it is, or stands before its cue
+_WECHAT_BEFORE = (
+    r"(?<![a-z0-9_\-])(?P<found>(?=[a-z]{1,20}[0-9_\-])[a-z][a-z0-9_\-]{4,19}+)"
+    r"(?=\s?加?了?我?的?(?:微信|威信|薇信))"
+)
+_WECHAT_ID = r"(?<![a-z0-9_\-])wxid_[a-z0-9_\-]{4,20}"
+_QQ_BEFORE = rf"{_START}(?P<found>\d{{5,11}}+)(?=[，,、；;\s]{{0,2}}+(?:是我的?)?q\s?q)"
 _QQ = rf"{_QQ_CUE}{_IS}(?P<found>{_digits(*[_D] * 5)}(?:{_GAP}{_D}){{0,6}}){_END}"
 
 _AT, _DOT = r"(?:@|\(at\)|\[at\]|#at#)", r"(?:\.|\(dot\)|点)"
 _EMAIL = (
-    rf"[a-z0-9][a-z0-9._+\-]*\s?{_AT}\s?[a-z0-9][a-z0-9\-]*"
-    rf"(?:\s?{_DOT}\s?[a-z0-9\-]+)*\s?{_DOT}\s?[a-z]{{2,6}}"
+    rf"(?<![a-z0-9])(?<![a-z0-9][._+\-])[a-z0-9][a-z0-9._+\-]{{0,63}}+\s?{_AT}\s?[a-z0-9][a-z0-9\-]{{0,62}}+"
+    rf"(?:\s?{_DOT}\s?[a-z0-9\-]{{1,63}}+){{0,4}}\s?{_DOT}\s?[a-z]{{2,6}}"
 )
+_HOST = r"(?<![a-z0-9@._\-])(?:[a-z0-9\-]{1,63}+\.){1,10}"
 _URL = (
-    r"(?:https?://|www\.)[a-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+"
-    r"|(?<![a-z0-9@._\-])(?:[a-z0-9\-]+\.)+(?:com|cn|net|org|top|cc|xyz|vip|"
-    r"info)(?:/[a-z0-9\-._~/?#&=%]*)?(?![a-z0-9])"
+    r"(?:https?://|www\.)[a-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]++"
+    rf"|{_HOST}(?:(?:com|cn|net|org|top|cc|xyz|vip|info)(?:/[a-z0-9\-._~/?#&=%]*+)?(?![a-z0-9])"
+    r"|[a-z]{2,12}/[a-z0-9\-._~/?#&=%]++)"
 )
 
 _CN = "一二三四五六七八九十廿卅"
@@ -98,9 +110,14 @@ _MONTH, _DAY = (
     rf"(?:3[01]|[12]\d|0?[1-9]|[{_CN}]{{1,3}})",
 )
 _DATE = (
-    rf"{_YEAR}\s?年\s?{_MONTH}\s?月\s?{_DAY}\s?[日号]?"
+    rf"{_YEAR}\s?年\s?{_MONTH}\s?月\s?(?:{_DAY}\s?[日号]|(?:3[01]|[12]\d|0?[1-9])(?!\d))"
     r"|(?<!\d)(?:19|20)\d\d\s?([./\-])\s?(?:1[0-2]|0?[1-9])\s?\1\s?(?:3[01]|[12]\d|0?[1-9])(?!\d)"
+    r"|(?<![\d./\-])(?:3[01]|[12]\d|0?[1-9])([./\-])(?:3[01]|[12]\d|0?[1-9])\2(?:19|20)\d\d(?!\d)"
     rf"|(?<![\d{_CN}]){_MONTH}\s?月\s?{_DAY}\s?[日号](?!线|楼|院)"
+)
+_BORN = (
+    r"(?:出生(?:日期|于)?|生日|日期)\s?[是为:]?\s?"
+    r"(?P<found>(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?!\d)"
 )
 
 # A proper name's characters: no pronouns, particles or verbs that would glue the words before it to it.
@@ -112,43 +129,17 @@ _ADMIN = rf"{_W}{{1,6}}?(?:省|自治区|自治州|市|新区|区|县|旗|镇|�
 _ROAD = rf"{_W}{{1,7}}?(?:路|村|大街|街|大道|道|巷|弄|胡同|里)(?:[东南西北中]段)?"
 _ESTATE = rf"{_W}{{2,8}}?(?:小区|花园|家园|公寓|新村|苑|大厦|广场|城|府|湾|庄园)"
 _HOUSE = rf"{_NUMBER}\s?(?:号院|号楼|号|弄|栋|幢|座|单元|楼|层|室|房)"
+_PLACE = rf"(?:{_ROAD}(?:{_ESTATE})?|{_ESTATE})"
 _ADDRESS = (
-    rf"(?:{_ADMIN}){{0,4}}(?:(?:{_ROAD})(?:{_ESTATE})?|"
-    rf"{_ESTATE})(?:\s?{_HOUSE}){{1,5}}(?:\s?[0-9]{{3,4}}(?![0-9年月日]))?"
-    rf"|(?:{_ADMIN}){{2,4}}(?:{_ROAD}|{_ESTATE})(?:\s?{_HOUSE}){{0,5}}"
+    rf"(?>(?:{_ADMIN}){{2,4}}+){_PLACE}(?:\s?{_HOUSE}){{0,5}}+(?:\s?[0-9]{{3,4}}(?![0-9年月日]))?"
+    rf"|(?>{_ADMIN})?{_PLACE}(?:\s?{_HOUSE}){{1,5}}+(?:\s?[0-9]{{3,4}}(?![0-9年月日]))?"
 )
-
-_SCHOOL = (
-    rf"(?P<word>(?:{_W}){{2,12}}?)(?:大学(?![生习业])|学院|中学(?!习)|小学(?![生习])|高中|初中|幼儿园|附中|"
-    rf"附小|外国语学校|实验学校|职业学校|技校"
-    r"|[一二三四五六七八九十]{1,2}中(?=\W|[读上念的高初就毕]|$))"
+# A district and a road, without a number: only where a word of it is a place's name.
+_DISTRICT = re.compile(
+    rf"(?>{_W}{{2,6}}?(?P<unit>区|县|镇|乡|街道))(?:{_W}{{2,7}}?(?:路|大道|大街|街|巷|胡同|社区|小区|村)|"
+    rf"{_W}{{0,5}}?(?:科技园|产业园|园区))"
+    r"(?:[东南西北中一二三四五六七八九]段|[一二三四五六七八九十]组)?"
 )
-_COMPANY = (
-    rf"(?P<word>(?:{_W}){{2,14}}?)(?:股份有限公司|有限责任公司|有限公司|集团公司|集团|科技公司|分公司|子公司|"
-    rf"公司|事务所"
-    r"|银行(?=\W|[上工做的当实]|$))"
-)
-_WORDS = {
-    key: words.split()
-    for key, words in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).items()
-}
-_PLAIN_SCHOOL, _PLAIN_COMPANY = (
-    re.compile(f"(?:{'|'.join(_WORDS[key])})+") for key in ("plain_school", "plain_company")
-)
-_NO_NAME = re.compile("|".join(_WORDS["no_name"]))
-
-_WHO = (
-    "我|他|她|名字|同桌|室友|老公|老婆|丈夫|妻子|男友|女友|男朋友|女朋友|闺蜜|同事|同学|朋友|孩子|儿子|女儿|"
-    "老师|医生|领导|老板"
-)
-_NAME_WORD = "名字|姓名|真名|本名|大名|全名"
-_NAME_CUE = (
-    rf"(?:(?:{_WHO}|{_NAME_WORD})?(?:叫做|叫|名叫)|(?:我的)?(?:{_NAME_WORD})\s?[是叫为:]|本人)\s?:?[“\"]?"
-)
-_PERSON = (
-    rf"(?:{'|'.join(_WORDS['compound_surnames'])}|[{''.join(_WORDS['surnames'])}])[\u4e00-\u9fff]{{1,2}}?"
-)
-_NAME = rf"{_NAME_CUE}(?P<found>{_PERSON})(?=\W|今年|是个|是一|是我|也是|在|的|和|跟|说|$)"
 
 _RULES: dict[str, list[re.Pattern[str]]] = {
     name: [re.compile(pattern, re.IGNORECASE) for pattern in patterns]
@@ -157,26 +148,22 @@ _RULES: dict[str, list[re.Pattern[str]]] = {
         "url": [_URL],
         "id_card": [_ID_CARD],
         "phone": [_MOBILE, _LANDLINE],
-        "wechat": [_WECHAT],
-        "qq": [_QQ],
-        "date": [_DATE],
+        "wechat": [_WECHAT, _WECHAT_BEFORE, _WECHAT_ID],
+        "qq": [_QQ, _QQ_BEFORE],
+        "date": [_DATE, _BORN],
         "address": [_ADDRESS],
-        "school": [_SCHOOL],
-        "company": [_COMPANY],
-        "name": [_NAME],
     }.items()
 }
 
 
-# Cheap signs without which a slow rule cannot match.
-_HINTS = {
-    "address": re.compile(
-        rf"[0-9{_NUMERALS}十百]\s?(?:号|弄|栋|幢|座|单元|楼|层|室|房)|(?:[省市区县旗镇乡]|自治州|"
-        rf"街道).{{1,7}}(?:[省市区县旗镇乡]|自治州|街道)"
-    ),
-    "school": re.compile("大学|学院|中学|小学|[高初]中|幼儿园|附[中小]|学校|技校|[一二三四五六七八九十]中"),
-    "company": re.compile("公司|集团|事务所|银行"),
-}
+_PLACE_WORD = re.compile(
+    "路|村|街|道|巷|弄|胡同|里|小区|花园|家园|公寓|苑|大厦|广场|城|府|湾|庄园|社区|科技园|产业园|园区"
+)
+# Cheap signs without which the slow rule of addresses cannot match.
+_ADDRESS_SIGN = re.compile(
+    rf"[0-9{_NUMERALS}十百]\s?(?:号|弄|栋|幢|座|单元|楼|层|室|房)"
+    r"|(?:[省市区县旗镇乡]|自治州|街道).{1,7}(?:[省市区县旗镇乡]|自治州|街道)"
+)
 
 
 class _Fold(dict):
@@ -192,15 +179,30 @@ class _Fold(dict):
 _FOLD = _Fold()
 
 
-def _refused(kind: str, match: re.Match[str]) -> bool:
-    """Whether a match of the pattern is no personal data after all."""
-    if kind == "phone":
-        return re.sub(r"\D", "", match.group(0)) in _HELP_LINES
-    if kind == "school":
-        return _PLAIN_SCHOOL.fullmatch(match["word"]) is not None
-    if kind == "company":
-        return _PLAIN_COMPANY.fullmatch(match["word"]) is not None
-    return kind == "name" and _NO_NAME.match(match["found"]) is not None
+def _spans(kind: str, plain: str) -> Iterator[tuple[int, int]]:
+    """Where the patterns of a type match."""
+    if kind == "address" and not (_ADDRESS_SIGN.search(plain) and _PLACE_WORD.search(plain)):
+        return
+    for pattern in _RULES[kind]:
+        for match in pattern.finditer(plain):
+            if kind != "phone" or re.sub(r"\D", "", match[0]) not in _HELP_LINES:
+                yield match.span("found") if "found" in pattern.groupindex else match.span()
+
+
+def _whole(words: Words, start: int) -> int:
+    """The start of an address, or the character before where that begins a place's name: 上海, 温州."""
+    first = words.after(start - 1)[:1] if start else []
+    return start - 1 if first and first[0].tag == "ns" and len(first[0].text) > 1 else start
+
+
+def _districts(plain: str) -> Iterator[tuple[int, int]]:
+    """Roads and estates of a named district, from the district's name on."""
+    words = Words(plain)
+    for match in _DISTRICT.finditer(plain):
+        inside, _ = words.around(match.end("unit"), match.end("unit"))
+        named = [word for word in inside if match.start() <= word.start and word.is_name]
+        if named and named[0].tag in ("ns", ""):
+            yield named[0].start, match.end()
 
 
 def find(text: str) -> list[Finding]:
@@ -209,16 +211,21 @@ def find(text: str) -> list[Finding]:
     plain = text.translate(_FOLD)
     taken = bytearray(len(plain))
     found = []
-    for kind, patterns in _RULES.items():
-        if kind in _HINTS and not _HINTS[kind].search(plain):
-            continue
-        for pattern in patterns:
-            for match in pattern.finditer(plain):
-                start, end = match.span("found") if "found" in pattern.groupindex else match.span()
-                if start == end or any(taken[start:end]) or _refused(kind, match):
-                    continue
-                taken[start:end] = b"\1" * (end - start)
-                found.append(Finding(kind, start, end))
+
+    def take(kind: str, start: int, end: int) -> None:
+        if not any(taken[start:end]):
+            taken[start:end] = b"\1" * (end - start)
+            found.append(Finding(kind, start, end))
+
+    words = Words(plain)
+    named = [*organisations(plain), *(("name", *span) for span in people(plain))]
+    named += [("address", *span) for span in _districts(plain)]
+    for kind in TYPES:
+        for start, end in _spans(kind, plain) if kind in _RULES else ():
+            take(kind, _whole(words, start) if kind == "address" else start, end)
+        for name in named:
+            if name[0] == kind:
+                take(*name)
     return sorted(found, key=lambda finding: finding.start)
 
 
