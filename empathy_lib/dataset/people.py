@@ -1,7 +1,7 @@
 """Names of people in a text.
 
-Knows: where people are named: behind 叫 and 名字是, behind what somebody is to the writer (室友小雨), before a
-title (张老师). Does not know: other personal data (``deidentify``).
+Knows: where people are named: behind 叫 and 名字是, behind what somebody is to the writer (室友小雨),
+before a title (张老师). Does not know: other personal data (``deidentify``).
 
 A name is whole words: 也不叫冷漠 names nobody, since 冷漠 is a word. A name alone in a sentence is not looked
 for: nothing tells it from an ordinary word but a model.

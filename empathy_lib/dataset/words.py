@@ -1,7 +1,8 @@
 """A text as words with their kind, around a place where they are asked for.
 
-Knows: jieba's dictionary and its tags (``ns`` places, ``nt`` organisations, ``nr`` people, ``nz`` other names;
-no tag: a word that jieba put together from its statistics, in no dictionary). Does not know: what is asked.
+Knows: jieba's dictionary and its tags (``ns`` places, ``nt`` organisations, ``nr`` people, ``nz`` other
+names; no tag: a word that jieba put together from its statistics, in no dictionary). Does not know: what is
+asked.
 
 Only the neighbourhood of a place is cut into words, and one neighbourhood serves the places that follow, so
 that the time is in proportion to the text, and nearly nothing where no rule asks.
@@ -33,7 +34,7 @@ class Word(NamedTuple):
 
     @property
     def is_name(self) -> bool:
-        """Whether it can only be a proper name: of a place, an organisation, a person, or in no dictionary."""
+        """Whether it can only be a proper name: a place, an organisation, a person, or in no dictionary."""
         if len(self.text) < 2:
             return False
         if not self.tag:
@@ -58,7 +59,7 @@ def _dictionary() -> tuple[dict[str, str], dict[str, int]]:
 
 
 def is_particle(letter: str) -> bool:
-    """Whether a character alone is a pronoun, a particle or a frequent adverb: none stands in a given name."""
+    """Whether a character alone is a pronoun, particle or frequent adverb: none stands in a given name."""
     tags, counts = _dictionary()
     tag = tags.get(letter, "")
     return tag[:1] in tuple("rcupy") or (tag == "d" and counts.get(letter, 0) >= FREQUENT_ADJECTIVE)
@@ -66,8 +67,8 @@ def is_particle(letter: str) -> bool:
 
 @cache
 def _is_function(letter: str) -> bool:
-    """Whether a character alone is a pronoun, particle, number or frequent verb: jieba joins such ones to words
-    that are no names (刚上, 我考)."""
+    """Whether a character alone is a pronoun, particle, number or frequent verb: jieba joins such ones to
+    words that are no names (刚上, 我考)."""
     tags, counts = _dictionary()
     tag = tags.get(letter, "")
     least = {"v": FREQUENT_VERB, "a": FREQUENT_ADJECTIVE}.get(tag)

@@ -7,8 +7,8 @@
 The planted cases (``planted_deidentify.jsonl``) and the texts in which nothing may be replaced
 (``traps_deidentify.jsonl``) were written without sight of the rules. A corpus is a file or folder of JSON,
 JSON lines or text, or a ZIP of these; every text in it is mended as the construction does, and each finding
-is written once, with its context. Mark the column ``right``: 1 for personal data of that type, else 0. A marked
-file holds real text: keep it out of the repository.
+is written once, with its context. Mark the column ``right``: 1 for personal data of that type, else 0. A
+marked file holds real text: keep it out of the repository.
 """
 
 from __future__ import annotations
