@@ -81,8 +81,8 @@ def without_invisible(text: str) -> str:
 
 
 def without_reasoning(text: str) -> str:
-    """Reasoning blocks taken out: ``<think>``, ``<thinking>``, ``<reasoning>`` and ``<thought>``, in any
-    case, with attributes, one within another.
+    """Reasoning blocks taken out: ``<think>``, ``<thinking>``, ``<reasoning>``, ``<thought>``, in any case,
+    with attributes, one within another.
 
     A block that is not closed goes to the text's end: the reply was cut off within the thought. An end
     without a beginning ends a block that began with the text: templates of chat models put ``<think>`` in the
