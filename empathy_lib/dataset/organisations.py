@@ -3,11 +3,11 @@
 Knows: what a name of a school or a company is made of, in words. Does not know: other personal data
 (``deidentify``).
 
-A name ends with a word like 大学 or 有限公司 (so 主管公司 holds none, but words), begins with a proper name
-(a place, a person, a word in no dictionary), and holds nothing but nouns in between. "重点大学" and
-"外贸公司" say a kind; "英国大学" and "深圳公司" say where. An ordinary word makes a name (育才小学) only
-where somebody comes to be in it: behind 在, 考上, 进了 and the like. Well-known employers and universities
-are a list. The lists stand in ``deidentify.yaml``.
+A name ends with a word like 大学 or 有限公司 (失败中学到 holds none), begins with a proper name (a place, a
+person, a word in no dictionary), and holds but nouns in between. "重点大学" and "外贸公司" say a kind;
+"英国大学" and "深圳公司" say where. An ordinary word makes a name (育才小学) only where somebody
+comes to be in it: behind 在, 考上, 进了 and the like. Well-known employers and universities are a list. The
+lists stand in ``deidentify.yaml``.
 """
 
 from __future__ import annotations

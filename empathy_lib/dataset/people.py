@@ -1,7 +1,7 @@
 """Names of people in a text.
 
-Knows: where people are named: behind 叫 and 名字是, behind what somebody is to the writer (室友小雨), before
-a title (张老师). Does not know: other personal data (``deidentify``).
+Knows: where people are named: behind 叫 and 名字是, behind what somebody is to the writer (室友小雨),
+before a title (张老师). Does not know: other personal data (``deidentify``).
 
 A name is whole words: 也不叫冷漠 names nobody, since 冷漠 is a word. A name alone in a sentence is not looked
 for: nothing tells it from an ordinary word but a model.
@@ -27,8 +27,7 @@ _SURNAMES = f"(?:{'|'.join(_LISTS['compound_surnames'])}|[{''.join(_LISTS['surna
 _PLAIN_SURNAMES = f"(?:{'|'.join(_LISTS['compound_surnames'])}|[{''.join(_LISTS['plain_surnames'])}])"
 _NAME_WORD = "名字|姓名|真名|本名|大名|全名"
 _CUE = re.compile(
-    rf"(?:(?<![尖喊吼惨嚎嘶哭狂么])(?:叫做|名叫|叫)|(?:{_NAME_WORD})\s?[是叫为:]|"
-    rf"本人)\s?:?[“\"]?(?={_SURNAMES})"
+    rf"(?:(?<![尖喊吼惨嚎嘶哭狂么])(?:叫做|名叫|叫)|(?:{_NAME_WORD})\s?[是叫为:]|本人)\s?:?[“\"]?(?={_SURNAMES})"
 )
 _BEHIND = re.compile(r"\W|今年|是个|是一|是我|也是|在|的|和|跟|说|$")
 _TITLED = re.compile(rf"{_PLAIN_SURNAMES}(?:{'|'.join(_LISTS['titles'])})(?!们)")

@@ -34,8 +34,7 @@ class Word(NamedTuple):
 
     @property
     def is_name(self) -> bool:
-        """Whether it can only be a proper name: of a place, an organisation, a person, or in no
-        dictionary."""
+        """Whether it can only be a proper name: a place, an organisation, a person, or in no dictionary."""
         if len(self.text) < 2:
             return False
         if not self.tag:
@@ -60,8 +59,7 @@ def _dictionary() -> tuple[dict[str, str], dict[str, int]]:
 
 
 def is_particle(letter: str) -> bool:
-    """Whether a character alone is a pronoun, a particle or a frequent adverb: none stands in a given
-    name."""
+    """Whether a character alone is a pronoun, particle or frequent adverb: none stands in a given name."""
     tags, counts = _dictionary()
     tag = tags.get(letter, "")
     return tag[:1] in tuple("rcupy") or (tag == "d" and counts.get(letter, 0) >= FREQUENT_ADJECTIVE)

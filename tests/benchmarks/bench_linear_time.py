@@ -12,7 +12,7 @@ import pytest
 
 from empathy_lib.dataset import cleaning, deidentify, organisations, people, text_rules, turns, words
 
-SHORT, FACTOR, BOUND, TELLING = 2_000, 8, 24, 0.03
+SHORT, FACTOR, BOUND, TELLING = 1_000, 8, 24, 0.03
 MODULES = (cleaning, text_rules, deidentify, organisations, people, turns, words)
 UNITS = (
     *("1", "0123456789abcdef", "a", "a.", "a-", "a@", "-", "我", "市", " ", "\n", "。", "，！？", "."),

@@ -142,6 +142,44 @@ NEGATIVES = [
 ]
 
 
+# Ordinary words beside a word like 大学, 公司 or 叫: nothing here is a name.
+WORDS = [
+    "从这次失败中学到很多，也在痛苦中学会了等待。",
+    "我总感觉初中比较快乐，其实高中也还好。",
+    "孩子慢慢适应幼儿园了，刚上大学的姐姐也在适应。",
+    "他主管公司的采购，先咨询公司再说。",
+    "她最喜欢宁静的晚上，也不叫冷漠，本人高二。",
+    "不是叫宁静的晚上太长，是我睡不着。",
+    "入职新公司以后换了一家公司，还是想经营一家有限公司。",
+    "英国大学和国内的重点高中不一样，河南高中也难考。",
+    "无论哪所大学，我考上大学就好，我想读高中。",
+    "找了个地产公司和房地产集团，都是外贸公司。",
+    "那张老师给的卷子，和老师说的一样。",
+    "室友小气，同桌小学毕业，男朋友小时候不是这样。",
+    "用微信和朋友聊天，微信上有三百人；百度一下，在淘宝买东西。",
+    "附近的小区路灯坏了，市区路上没有人。",
+]
+NAMED = [
+    ("我在{}读书。", "深圳大学", "school"),
+    ("我在{}上班。", "蓝海科技有限公司", "company"),
+    ("孩子在{}念书。", "北京四中", "school"),
+    ("我在{}上班。", "腾讯", "company"),
+    ("他从{}裸辞了。", "字节跳动", "company"),
+    ("我考上了{}，可是不开心。", "长沙市雅礼中学", "school"),
+    ("他们都说{}很难考。", "复旦", "school"),
+    ("她是{}毕业的。", "成都七中", "school"),
+    ("去年进了{}。", "天宇股份有限公司", "company"),
+    ("班里只有{}看出来了。", "张老师", "name"),
+    ("室友{}最近不说话。", "小雨", "name"),
+    ("我儿子{}不肯出门。", "吴梓涵", "name"),
+    ("她叫{}，人很好。", "田曦薇", "name"),
+    ("我住在{}，很吵。", "上海市徐汇区漕溪北路1200弄5号302室", "address"),
+    ("公司在{}，很远。", "江宁区将军大道", "address"),
+    ("想聊就加{}，我的QQ。", "123456789", "qq"),
+    ("出生日期{}，不算大。", "20010416", "date"),
+]
+
+
 def cases() -> list[tuple[str, str, str]]:
     """(type, value, text): every value in every sentence of its type; ``~`` stands for a space inside a
     value."""
@@ -202,3 +240,13 @@ def test_items_are_cleaned_in_posts_and_answers():
     (done,), counts = deidentify_items([item.model_copy(update={"answers": answers})])
     assert done.question.endswith("我叫[姓名]。") and done.answers[0].text == "李明你好，邮箱[邮箱]"
     assert counts == {"name": 1, "email": 1}
+
+
+@pytest.mark.parametrize("text", WORDS)
+def test_ordinary_words_are_no_names(text):
+    assert deidentify(text) == (text, [])
+
+
+@pytest.mark.parametrize(("sentence", "value", "kind"), NAMED)
+def test_names_are_found_whole(sentence, value, kind):
+    assert deidentify(sentence.format(value))[0] == sentence.format(PLACEHOLDERS[kind])
