@@ -70,7 +70,8 @@ def reproduce(
     publish: Annotated[
         bool,
         typer.Option(
-            "--publish", help="Afterwards put notebooks, figures and README table into the repository."
+            "--publish",
+            help="Afterwards put notebooks, figures and table into the repository; of a public corpus no text.",
         ),
     ] = False,
 ) -> None:

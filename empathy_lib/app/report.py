@@ -1,9 +1,8 @@
-"""What a finished run shows to readers of the repository: executed notebooks, figures, and the README's
-results table.
+"""What a finished run shows to readers of the repository: executed notebooks, figures, and results tables.
 
-Knows: ``headline.json``, the README's markers, which texts of an executed notebook name this machine. Does
-not know: how any figure came about; a figure that is not in ``headline.json`` is shown as "not available",
-never as a number.
+Knows: ``headline.json``, the markers in README and docs/results.md, which texts of an executed notebook name
+this machine, and that of a run on real posts only figures may be shown. Does not know: how any figure came
+about; one that is not in ``headline.json`` is shown as "not available", never as a number.
 """
 
 from __future__ import annotations
@@ -30,12 +29,17 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 NOT_AVAILABLE = "not available"
 SAMPLE_ITEMS = 12
 Headline = dict[str, dict[str, Any]]
+# These name a corpus's topics, which are its words.
+_NAMES_TOPICS = ("01_topics", "01_sunburst", "05_breakdown")
+_ORIGIN = {
+    True: "synthetic questions written by this project",
+    False: "posts of the public corpus {source} ({licence}), its chains {chains}",
+}
+_CHAINS = {"gold": "the source's own", "rules": "rule-made", "teacher": "written by a language model"}
 _NOTE = (
-    "Small print below a value: its 95 % interval. All figures are on synthetic questions written by this "
-    "project and on a small base "
-    "model; they are no clinical result. Distinct-2, copy rate and r_answer are best near the references' "
-    "own values, not highest: "
-    "a high r_answer can be bought by copying the post."
+    "Small print below a value: its 95 % interval. All figures are on {origin}, and on a small base model; "
+    "they are no clinical result. Distinct-2, copy rate and r_answer are best near the references' own values, "
+    "not highest: a high r_answer can be bought by copying the post."
 )
 _KERNEL_FILE = re.compile(r"\S*/ipykernel_\d+/\d+\.py")
 
@@ -103,12 +107,13 @@ def _cell(headline: Headline, key: str, show: Callable[[float], str]) -> str:
     return show(entry["value"]) + spread
 
 
-def results_table(headline: Headline) -> str:
-    """The README's three tables as Markdown: systems, reward model, cost of each notebook.
+def results_table(headline: Headline, origin: str = _ORIGIN[True]) -> str:
+    """Three tables as Markdown, with a note above: systems, reward model, cost of each notebook.
 
     Args:
         headline: ``{key: {"value", "interval": [low, high] | None, "n", "unit", "notebook"}}``, shares and F1
             from 0 to 1, BLEU from 0 to 100.
+        origin: whose posts, in words.
     """
     systems = [
         [label, *(_cell(headline, key.format(name), show) for _, key, show in _COLUMNS)]
@@ -127,7 +132,7 @@ def results_table(headline: Headline) -> str:
     total = _one(sum(minutes)) if all(map(_known, minutes)) else NOT_AVAILABLE
     return "\n\n".join(
         [
-            _NOTE,
+            _NOTE.format(origin=origin),
             markdown(["System", *(title for title, _, _ in _COLUMNS)], systems),
             markdown(["Reward model and GRPO", "Value", "n"], reward),
             markdown(["Notebook", "Minutes", "Peak memory, GiB"], [*cost, ["**all six**", total, ""]]),
@@ -135,20 +140,20 @@ def results_table(headline: Headline) -> str:
     )
 
 
-def update_readme(readme: Path, headline: Headline) -> None:
-    """Replace what stands between the README's markers by :func:`results_table`.
+def update_table(page: Path, table: str) -> None:
+    """Replace what stands between a page's markers.
 
     Raises:
         UserError: the file or a marker is missing.
     """
-    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise UserError(
-            f"{readme}: needs the lines {BEGIN} and {END}, once each and in this order; add them where the "
+            f"{page}: needs the lines {BEGIN} and {END}, once each and in this order; add them where the "
             f"table belongs"
         )
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    write_text(readme, f"{before}{BEGIN}\n{results_table(headline)}\n{END}{after}")
+    write_text(page, f"{before}{BEGIN}\n{table}\n{END}{after}")
 
 
 def scrub(value: Any, replacements: dict[str, str]) -> Any:
@@ -176,7 +181,8 @@ def machine_paths(run_dir: Path, root: Path, profile: str) -> dict[str, str]:
 
 def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> list[Path]:
     """Copy a complete run into the repository: executed notebooks without machine paths, figures, headline,
-    data card, README.
+    data card, README. Of a run on a public corpus only figures and headline, below ``figures/public/``, and
+    the table of ``docs/results.md``: none of its texts.
 
     Args:
         run_dir: the run's folder.
@@ -187,19 +193,23 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
         The paths written.
 
     Raises:
-        UserError: the run is not complete, its posts are not synthetic, or the README has no markers.
+        UserError: the run is not complete, its posts are real and no licence is named, or a page has no
+            markers.
     """
     statistics = read_json(run_dir / "01_dataset" / "statistics.json")
-    if not statistics["synthetic"]:
+    profile = load_profile(parameters["profile"], parameters["overrides"])
+    if not (statistics["synthetic"] or profile.dataset.licence):
         raise UserError(
-            f"{run_dir}: holds real posts, which are not published; only a run on synthetic data can be"
+            f"{run_dir}: holds real posts, of which only figures are published, and only of a public corpus; "
+            f"name its licence: --set dataset.licence=…"
         )
     executed = {name: _executed(run_dir / "notebooks" / f"{name}.ipynb", parameters) for name in NOTEBOOKS}
     headline = read_json(run_dir / "headline.json")
-    update_readme(root / "README.md", headline)
+    if not statistics["synthetic"]:
+        return _publish_figures(run_dir, headline, statistics, profile.dataset.licence, root)
+    update_table(root / "README.md", results_table(headline))
     target, figures = root / "notebooks" / "executed" / parameters["profile"], root / "figures"
     target.mkdir(parents=True, exist_ok=True)
-    figures.mkdir(exist_ok=True)
     replacements = machine_paths(run_dir, root, parameters["profile"])
     for name, notebook in executed.items():
         clean = scrub(notebook, replacements)
@@ -208,12 +218,7 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
             output_path=f"notebooks/executed/{parameters['profile']}/{name}.ipynb",
         )
         write_text(target / f"{name}.ipynb", nbformat.writes(clean) + "\n")
-    for old in figures.glob("0[1-6]_*.p[nd][gf]"):
-        old.unlink()
-    for figure in sorted((run_dir / "figures").glob("*.p[nd][gf]")):  # each figure as PNG and as PDF
-        shutil.copyfile(figure, figures / figure.name)
-    write_json(figures / "headline.json", headline)
-    profile = load_profile(parameters["profile"], parameters["overrides"])
+    _copy_figures(run_dir, figures, headline)
     write_card(root / "data", statistics, profile.dataset, profile.seed, files={"train": "sample.jsonl"})
     sample = (
         (run_dir / "01_dataset" / "test.jsonl")
@@ -222,6 +227,29 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
     )
     write_text(root / "data" / "sample.jsonl", "".join(sample))
     return [target, figures, root / "data", root / "README.md"]
+
+
+def _publish_figures(
+    run_dir: Path, headline: Headline, statistics: dict[str, Any], licence: str, root: Path
+) -> list[Path]:
+    origin = _ORIGIN[False].format(
+        source=statistics["source"], licence=licence, chains=_CHAINS[statistics["annotator"]]
+    )
+    page, figures = root / "docs" / "results.md", root / "figures" / "public"
+    update_table(page, results_table(headline, origin))
+    _copy_figures(run_dir, figures, headline, leave_out=_NAMES_TOPICS)
+    return [figures, page]
+
+
+def _copy_figures(run_dir: Path, target: Path, headline: Headline, leave_out: tuple[str, ...] = ()) -> None:
+    """Put a run's figures, as PNG and as PDF, in the place of those of the last one."""
+    target.mkdir(parents=True, exist_ok=True)
+    for old in target.glob("0[1-6]_*.p[nd][gf]"):
+        old.unlink()
+    for figure in sorted((run_dir / "figures").glob("*.p[nd][gf]")):
+        if figure.stem not in leave_out:
+            shutil.copyfile(figure, target / figure.name)
+    write_json(target / "headline.json", headline)
 
 
 def _executed(path: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:

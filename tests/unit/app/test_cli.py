@@ -232,9 +232,9 @@ def test_total_minutes_need_all_six():
 def test_readme_keeps_everything_outside_its_markers(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(f"# 标题\n{report.BEGIN}\nold\n{report.END}\ntail\n", encoding="utf-8")
-    report.update_readme(readme, HEADLINE)
+    report.update_table(readme, report.results_table(HEADLINE))
     once = readme.read_text(encoding="utf-8")
-    report.update_readme(readme, HEADLINE)
+    report.update_table(readme, report.results_table(HEADLINE))
     assert readme.read_text(encoding="utf-8") == once
     assert (
         once.startswith(f"# 标题\n{report.BEGIN}\n")
@@ -243,7 +243,7 @@ def test_readme_keeps_everything_outside_its_markers(tmp_path):
     )
     readme.write_text("# no markers")
     with pytest.raises(UserError, match="results:begin"):
-        report.update_readme(readme, HEADLINE)
+        report.update_table(readme, report.results_table(HEADLINE))
 
 
 @pytest.fixture(scope="module")
@@ -286,12 +286,46 @@ def finished(tmp_path, dataset) -> tuple[Path, Path, dict]:
     return run, root, parameters
 
 
-def test_publish_refuses_real_posts(finished):
+def real(run: Path, root: Path) -> None:
+    """Turn the run into one on a corpus of others."""
+    (run / "01_dataset" / "statistics.json").write_text(
+        '{"synthetic": false, "source": "smile", "annotator": "rules"}'
+    )
+    for ending in ("png", "pdf"):
+        (run / "figures" / f"02_loss.{ending}").write_bytes(b"loss")
+    (root / "docs").mkdir()
+    (root / "docs" / "results.md").write_text(f"{report.BEGIN}\n{report.END}\n")
+
+
+def test_publish_refuses_real_posts_without_a_licence(finished):
     run, root, parameters = finished
-    (run / "01_dataset" / "statistics.json").write_text('{"synthetic": false}')
-    with pytest.raises(UserError, match="real posts"):
+    real(run, root)
+    with pytest.raises(UserError, match=r"real posts.*--set dataset.licence="):
         report.publish(run, parameters, root)
-    assert not (root / "notebooks").exists()
+    assert not (root / "notebooks").exists() and not (root / "figures" / "public").exists()
+
+
+def test_of_a_public_corpus_only_figures_are_published(finished):
+    run, root, parameters = finished
+    real(run, root)
+    parameters["overrides"]["dataset.licence"] = "CC0-1.0"
+    for name in NOTEBOOKS:
+        path = run / "notebooks" / f"{name}.ipynb"
+        made = nbformat.read(path, 4)
+        made.metadata.papermill.update({"parameters": parameters})
+        nbformat.write(made, path)
+    before = {path for path in root.rglob("*") if path.is_file()}
+    report.publish(run, parameters, root)
+    assert {
+        path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and path not in before
+    } == {
+        "figures/public/headline.json",
+        "figures/public/02_loss.png",
+        "figures/public/02_loss.pdf",
+    }
+    page = (root / "docs" / "results.md").read_text(encoding="utf-8")
+    assert "97.5 %" in page and "smile (CC0-1.0), its chains rule-made" in page and "synthetic" not in page
+    assert "97.5 %" not in (root / "README.md").read_text(encoding="utf-8")
 
 
 def test_publish_copies_a_complete_run_without_machine_paths(finished):
