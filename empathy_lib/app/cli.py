@@ -71,7 +71,7 @@ def reproduce(
         bool,
         typer.Option(
             "--publish",
-            help="Afterwards put notebooks, figures and table into the repository; of a public corpus no text.",
+            help="Afterwards put notebooks, figures and tables into the repository; no text of a corpus.",
         ),
     ] = False,
 ) -> None:

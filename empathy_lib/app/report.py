@@ -1,159 +1,48 @@
 """What a finished run shows to readers of the repository: executed notebooks, figures, and results tables.
 
-Knows: ``headline.json``, the markers in README and docs/results.md, which texts of an executed notebook name
-this machine, and that of a run on real posts only figures may be shown. Does not know: how any figure came
-about; one that is not in ``headline.json`` is shown as "not available", never as a number.
+Knows: the markers in README and docs/results.md, which texts of an executed notebook name
+this this machine, and that of a run on real posts only figures may be shown. Does not know: what a table says
+(``results``) or how a figure came about.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from empathy_lib.app.results import CHAINS, ORIGIN, Headline, claim, notebooks_table, results_table
 from empathy_lib.core.config import load_profile
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import NOTEBOOKS, ROOT, read_json, write_json, write_text
-from empathy_lib.core.style import SYSTEM_LABELS
 from empathy_lib.dataset.card import write_card
-from empathy_lib.metrics.tables import markdown
 
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-NOT_AVAILABLE = "not available"
 SAMPLE_ITEMS = 12
-Headline = dict[str, dict[str, Any]]
 # These name a corpus's topics, which are its words.
 _NAMES_TOPICS = ("01_topics", "01_sunburst", "05_breakdown")
-_ORIGIN = {
-    True: "synthetic questions written by this project",
-    False: "posts of the public corpus {source} ({licence}), its chains {chains}",
-}
-_CHAINS = {"gold": "the source's own", "rules": "rule-made", "teacher": "written by a language model"}
-_NOTE = (
-    "Small print below a value: its 95 % interval. All figures are on {origin}, and on a small base model; "
-    "they are no clinical result. Distinct-2, copy rate and r_answer are best near the references' own values, "
-    "not highest: a high r_answer can be bought by copying the post."
-)
 _KERNEL_FILE = re.compile(r"\S*/ipykernel_\d+/\d+\.py")
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
-
-
-def _three(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def _one(value: float) -> str:
-    return f"{value:.1f}"
-
-
-_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("Well-formed CoE", "metrics.{}.well_formed", _percent),
-    ("CoE accuracy L1", "coe_accuracy.{}.L1", _percent),
-    ("L2 cause", "coe_accuracy.{}.cause", _percent),
-    ("L2 bias", "coe_accuracy.{}.bias", _percent),
-    ("L2 belief", "coe_accuracy.{}.belief", _percent),
-    ("L3", "coe_accuracy.{}.L3", _percent),
-    ("ROUGE-L", "metrics.{}.rouge_l", _three),
-    ("BLEU-4", "metrics.{}.bleu_4", _one),
-    ("Distinct-2", "metrics.{}.distinct_2", _three),
-    ("Copy rate", "copy_rate.{}", _percent),
-    ("r_answer", "r_answer.{}", _three),
-)
-_REWARD_ROWS = (
-    ("Pairwise accuracy, random negatives", "rm.pairwise_accuracy.random", _percent),
-    ("Pairwise accuracy, same-topic negatives", "rm.pairwise_accuracy.same_topic", _percent),
-    ("Pairwise accuracy, the post copied whole", "rm.pairwise_accuracy.copy_whole", _percent),
-    ("Pairwise accuracy, a part of the post copied", "rm.pairwise_accuracy.copy_partial", _percent),
-    ("Pairwise accuracy, the post rephrased", "rm.pairwise_accuracy.copy_rephrased", _percent),
-    ("AUC", "rm.auc", _three),
-    (
-        "Independent judge: pairwise accuracy, same-topic negatives",
-        "judge.pairwise_accuracy.same_topic",
-        _percent,
-    ),
-    ("r_answer, GRPO minus SFT", "grpo.r_answer_minus_sft", _three),
-    ("Independent judge's cosine, GRPO minus SFT", "grpo.judge_minus_sft", _three),
-    ("Well-formed, GRPO minus SFT", "grpo.well_formed_minus_sft", _percent),
-    ("Copy rate, GRPO minus SFT", "grpo.copy_rate_minus_sft", _percent),
-)
-
-
-def _known(value: Any) -> bool:
-    return isinstance(value, int | float) and not math.isnan(value)
-
-
-def _cell(headline: Headline, key: str, show: Callable[[float], str]) -> str:
-    """A value with its 95 % interval below it; "not available" where the key is missing or its value is null
-    or NaN."""
-    entry = headline.get(key, {})
-    if not _known(entry.get("value")):
-        return NOT_AVAILABLE
-    interval = entry.get("interval")
-    spread = (
-        f"<br><sub>{show(interval[0])} to {show(interval[1])}</sub>"
-        if interval and all(map(_known, interval))
-        else ""
-    )
-    return show(entry["value"]) + spread
-
-
-def results_table(headline: Headline, origin: str = _ORIGIN[True]) -> str:
-    """Three tables as Markdown, with a note above: systems, reward model, cost of each notebook.
-
-    Args:
-        headline: ``{key: {"value", "interval": [low, high] | None, "n", "unit", "notebook"}}``, shares and F1
-            from 0 to 1, BLEU from 0 to 100.
-        origin: whose posts, in words.
-    """
-    systems = [
-        [label, *(_cell(headline, key.format(name), show) for _, key, show in _COLUMNS)]
-        for name, label in SYSTEM_LABELS.items()
-    ]
-    reward = []
-    for label, key, show in _REWARD_ROWS:
-        entry = headline.get(key, {})
-        seeds = f", mean of {entry['seeds']} seeds" if entry.get("seeds", 1) > 1 else ""
-        reward.append([label + seeds, _cell(headline, key, show), str(entry.get("n") or NOT_AVAILABLE)])
-    cost = [
-        [name, *(_cell(headline, f"{kind}.{name}", _one) for kind in ("wall_minutes", "peak_gib"))]
-        for name in NOTEBOOKS
-    ]
-    minutes = [headline.get(f"wall_minutes.{name}", {}).get("value") for name in NOTEBOOKS]
-    total = _one(sum(minutes)) if all(map(_known, minutes)) else NOT_AVAILABLE
-    return "\n\n".join(
-        [
-            _NOTE.format(origin=origin),
-            markdown(["System", *(title for title, _, _ in _COLUMNS)], systems),
-            markdown(["Reward model and GRPO", "Value", "n"], reward),
-            markdown(["Notebook", "Minutes", "Peak memory, GiB"], [*cost, ["**all six**", total, ""]]),
-        ]
-    )
-
-
-def update_table(page: Path, table: str) -> None:
-    """Replace what stands between a page's markers.
+def update_block(page: Path, name: str, block: str) -> None:
+    """Replace what stands between the markers ``<!-- name:begin -->`` and ``<!-- name:end -->`` of a page.
 
     Raises:
         UserError: the file or a marker is missing.
     """
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise UserError(
-            f"{page}: needs the lines {BEGIN} and {END}, once each and in this order; add them where the "
+            f"{page}: needs the lines {begin} and {end}, once each and in this order; add them where the "
             f"table belongs"
         )
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    write_text(page, f"{before}{BEGIN}\n{table}\n{END}{after}")
+    before, after = text.split(begin)[0], text.split(end)[1]
+    write_text(page, f"{before}{begin}\n{block}\n{end}{after}")
 
 
 def scrub(value: Any, replacements: dict[str, str]) -> Any:
@@ -207,7 +96,10 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
     headline = read_json(run_dir / "headline.json")
     if not statistics["synthetic"]:
         return _publish_figures(run_dir, headline, statistics, profile.dataset.licence, root)
-    update_table(root / "README.md", results_table(headline))
+    readme, page = root / "README.md", root / "docs" / "results.md"
+    update_block(page, "synthetic", results_table(headline))
+    update_block(readme, "notebooks", notebooks_table(headline))
+    update_block(readme, "claim", claim(headline))
     target, figures = root / "notebooks" / "executed" / parameters["profile"], root / "figures"
     target.mkdir(parents=True, exist_ok=True)
     replacements = machine_paths(run_dir, root, parameters["profile"])
@@ -226,17 +118,17 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
         .splitlines(keepends=True)[:SAMPLE_ITEMS]
     )
     write_text(root / "data" / "sample.jsonl", "".join(sample))
-    return [target, figures, root / "data", root / "README.md"]
+    return [target, figures, root / "data", page, readme]
 
 
 def _publish_figures(
     run_dir: Path, headline: Headline, statistics: dict[str, Any], licence: str, root: Path
 ) -> list[Path]:
-    origin = _ORIGIN[False].format(
-        source=statistics["source"], licence=licence, chains=_CHAINS[statistics["annotator"]]
+    origin = ORIGIN[False].format(
+        source=statistics["source"], licence=licence, chains=CHAINS[statistics["annotator"]]
     )
     page, figures = root / "docs" / "results.md", root / "figures" / "public"
-    update_table(page, results_table(headline, origin))
+    update_block(page, "public", results_table(headline, origin))
     _copy_figures(run_dir, figures, headline, leave_out=_NAMES_TOPICS)
     return [figures, page]
 
