@@ -132,8 +132,8 @@ def claim(headline: Headline) -> str:
     return (
         f"**GRPO minus SFT**, {seeds} training{'s' * (seeds > 1)}, {gain.get('n') or NOT_AVAILABLE} held-out "
         f"posts, 95 % intervals: r_answer, which it was paid for, {difference('grpo.r_answer_minus_sft')}; "
-        f"the cosine of a judge that it never met (same base) {difference('grpo.judge_minus_sft')}; copy rate "
-        f"{difference('grpo.copy_rate_minus_sft')}; for {price} on two CPU cores. Synthetic posts, a small "
+        f"the cosine of a judge that it never met (same base) {difference('grpo.judge_minus_sft')}; copy "
+        f"rate {difference('grpo.copy_rate_minus_sft')}; for {price} on two CPU cores. Synthetic posts, a small "
         f"model, no person asked."
     )
 
