@@ -133,8 +133,8 @@ def claim(headline: Headline) -> str:
         f"**GRPO minus SFT**, {seeds} training{'s' * (seeds > 1)}, {gain.get('n') or NOT_AVAILABLE} held-out "
         f"posts, 95 % intervals: r_answer, which it was paid for, {difference('grpo.r_answer_minus_sft')}; "
         f"the cosine of a judge that it never met (same base) {difference('grpo.judge_minus_sft')}; copy "
-        f"rate {difference('grpo.copy_rate_minus_sft')}; for {price} on two CPU cores. Synthetic posts, a small "
-        f"model, no person asked."
+        f"rate {difference('grpo.copy_rate_minus_sft')}; for {price} on two CPU cores. "
+        f"Synthetic posts, a small model, no person asked."
     )
 
 
