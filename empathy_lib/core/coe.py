@@ -258,25 +258,38 @@ def to_html(text: str, *, label: str = "", expected: bool = True) -> str:
     return f"<div style='border:1px solid #ddd;padding:6px;margin:4px 0;text-align:left'>{head}{body}</div>"
 
 
-def _post_html(question: str) -> str:
-    return f"<p style='text-align:left'><b>求助帖 · post</b><br>{html.escape(question)}</p>"
+def gloss_html(gloss: str) -> str:
+    """What a card shows beneath a post for readers without Chinese, escaped; nothing where there is none."""
+    return f"<div style='color:#555;font-size:85%'>{html.escape(gloss)}</div>" if gloss else ""
 
 
-def side_by_side(question: str, completions: dict[str, str]) -> str:
-    """HTML of one post above several systems' completions, a column each; all text is escaped."""
+def _post_html(question: str, gloss: str) -> str:
+    return (
+        f"<div style='text-align:left;margin:6px 0'><b>求助帖 · post</b><br>{html.escape(question)}"
+        f"{gloss_html(gloss)}</div>"
+    )
+
+
+def side_by_side(question: str, completions: dict[str, str], gloss: str = "") -> str:
+    """HTML of one post above several systems' completions, a column each; all text is escaped.
+
+    ``gloss``: the post's labels in English (``dataset.glosses.gloss_line``).
+    """
     width = 100 // max(1, len(completions))
     cells = "".join(
         f"<td style='width:{width}%;vertical-align:top;background:white'>{to_html(text, label=name)}</td>"
         for name, text in completions.items()
     )
-    return f"{_post_html(question)}<table style='width:100%;table-layout:fixed'><tr>{cells}</tr></table>"
+    return (
+        f"{_post_html(question, gloss)}<table style='width:100%;table-layout:fixed'><tr>{cells}</tr></table>"
+    )
 
 
-def stepper(question: str, completions: dict[str, str], name: str) -> str:
+def stepper(question: str, completions: dict[str, str], name: str, gloss: str = "") -> str:
     """HTML of one post whose completions are stepped through with a row of buttons; all text is escaped.
 
     Buttons are radio inputs and CSS, so a saved notebook keeps them without a kernel or a script. ``name``
-    tells several steppers of one page apart.
+    tells several steppers of one page apart; ``gloss`` as in :func:`side_by_side`.
     """
     key = "step-" + re.sub(r"[^a-zA-Z0-9]", "-", name)
     last = len(completions) - 1
@@ -291,6 +304,6 @@ def stepper(question: str, completions: dict[str, str], name: str) -> str:
         for n, (label, text) in enumerate(completions.items())
     )
     return (
-        f"{_post_html(question)}<style>.{key} {{display:none}} {rules}</style><div "
+        f"{_post_html(question, gloss)}<style>.{key} {{display:none}} {rules}</style><div "
         f"style='text-align:left'>{buttons}{frames}</div>"
     )

@@ -184,8 +184,9 @@ def write_study(study: Study, folder: Path) -> None:
     write_json(Path(folder) / KEY_FILE, {STUDY: study.mark, **study.key})
 
 
-def sheet_to_html(sheet: dict) -> str:
-    """Show one sheet as its rater sees it; all text is escaped."""
+def sheet_to_html(sheet: dict, gloss: str = "") -> str:
+    """Show one sheet as its rater sees it; all text is escaped. ``gloss``: the post's labels in English, for
+    the notebook's readers alone; no rater sees it."""
     replies = "".join(
         f"<div style='border-left:4px solid #999;padding:2px 8px;margin:4px 0;white-space:pre-wrap'>"
         f"<b>{html.escape(reply['letter'])}</b> "
@@ -197,7 +198,8 @@ def sheet_to_html(sheet: dict) -> str:
     return (
         "<div style='border:1px solid #ddd;padding:6px;margin:4px 0;text-align:left'>"
         f"<div style='color:#555;font-size:85%'>{html.escape(head)}</div>"
-        f"<div style='white-space:pre-wrap'>{html.escape(sheet['post'])}</div>{replies}</div>"
+        f"<div style='white-space:pre-wrap'>{html.escape(sheet['post'])}</div>"
+        f"{coe.gloss_html(gloss)}{replies}</div>"
     )
 
 

@@ -244,6 +244,15 @@ def test_a_chain_or_answer_with_empty_text_or_tags_is_refused(bad):
         render(ChainOfEmpathy(**dict.fromkeys(LAYERS, "x")), bad)
 
 
+def test_the_gloss_stands_escaped_beneath_the_post_and_takes_no_room_where_there_is_none():
+    for page in (
+        coe.side_by_side("求助", {"a": GOOD}, "work stress · <b>lost</b>"),
+        coe.stepper("求助", {"a": GOOD}, "post 1", "work stress · <b>lost</b>"),
+    ):
+        assert "求助<div style='color:#555;font-size:85%'>work stress · &lt;b&gt;lost&lt;/b&gt;</div>" in page
+    assert "求助</div>" in coe.side_by_side("求助", {})
+
+
 def test_the_stepper_escapes_everything_and_shows_the_last_step_first():
     evil = "<script>alert(1)</script>"
     page = coe.stepper(

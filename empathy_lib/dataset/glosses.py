@@ -1,0 +1,47 @@
+"""English for the labels of a synthetic post, so that readers without Chinese can follow the cards.
+
+Knows: ``data/synthesis_glosses.yaml`` and the one line that a card shows beneath a post.
+Does not know: how a card looks (``core.coe``), or how posts are written: no data is made from a gloss.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from empathy_lib.core.errors import UserError
+from empathy_lib.core.schema import Item
+from empathy_lib.dataset.lexicon import SYNTHESIS_DIR, read_yaml
+
+GLOSS_FILE = SYNTHESIS_DIR.with_name("synthesis_glosses.yaml")
+
+
+@lru_cache
+def load_glosses(path: Path = GLOSS_FILE) -> dict[str, str]:
+    """Label to its English.
+
+    Raises:
+        UserError: the file is missing or no YAML, or a label's gloss is no text; names file and label.
+    """
+    glosses = read_yaml(path)
+    for label, gloss in glosses.items():
+        if not (isinstance(label, str) and isinstance(gloss, str) and gloss.strip()):
+            raise UserError(
+                f"{path}: field '{label}': no text; give the label's English, in quotes if need be"
+            )
+    return glosses
+
+
+def gloss_line(item: Item) -> str:
+    """A post's labels in one line of English: topic / sub-topic · emotion · situation · “belief” · intent.
+
+    Empty for an item without gold labels; a label that is none of the synthesis' stands as it is.
+    """
+    if item.gold is None:
+        return ""
+    glosses, gold = load_glosses(), item.gold
+    english = lambda label: glosses.get(label, label)  # noqa: E731
+    place = " / ".join(english(name) for name in (item.topic, item.subtopic) if name)
+    belief = gold.belief or gold.cause
+    parts = (place, english(gold.emotion), english(gold.situation), belief and f"“{english(belief)}”")
+    return " · ".join(part for part in (*parts, english(gold.intent)) if part)
