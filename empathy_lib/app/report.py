@@ -23,6 +23,7 @@ from empathy_lib.core.run import NOTEBOOKS, ROOT, read_json, write_json, write_t
 from empathy_lib.dataset.card import write_card
 
 SAMPLE_ITEMS = 12
+READMES = {"README.md": "en", "README.zh-CN.md": "zh-CN"}
 # These name a corpus's topics, which are its words.
 _NAMES_TOPICS = ("01_topics", "01_sunburst", "05_breakdown")
 _KERNEL_FILE = re.compile(r"\S*/ipykernel_\d+/\d+\.py")
@@ -70,7 +71,7 @@ def machine_paths(run_dir: Path, root: Path, profile: str) -> dict[str, str]:
 
 def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> list[Path]:
     """Copy a complete run into the repository: executed notebooks without machine paths, figures, headline,
-    data card, README. Of a run on a public corpus only figures and headline, below ``figures/public/``, and
+    data card, README in both languages. Of a run on a public corpus only figures and headline, below ``figures/public/``, and
     the table of ``docs/results.md``: none of its texts.
 
     Args:
@@ -96,10 +97,11 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
     headline = read_json(run_dir / "headline.json")
     if not statistics["synthetic"]:
         return _publish_figures(run_dir, headline, statistics, profile.dataset.licence, root)
-    readme, page = root / "README.md", root / "docs" / "results.md"
+    page = root / "docs" / "results.md"
     update_block(page, "synthetic", results_table(headline))
-    update_block(readme, "notebooks", notebooks_table(headline))
-    update_block(readme, "claim", claim(headline))
+    for readme, language in READMES.items():
+        update_block(root / readme, "notebooks", notebooks_table(headline, language))
+        update_block(root / readme, "claim", claim(headline, language))
     target, figures = root / "notebooks" / "executed" / parameters["profile"], root / "figures"
     target.mkdir(parents=True, exist_ok=True)
     replacements = machine_paths(run_dir, root, parameters["profile"])
@@ -118,7 +120,7 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
         .splitlines(keepends=True)[:SAMPLE_ITEMS]
     )
     write_text(root / "data" / "sample.jsonl", "".join(sample))
-    return [target, figures, root / "data", page, readme]
+    return [target, figures, root / "data", page, *(root / readme for readme in READMES)]
 
 
 def _publish_figures(

@@ -78,12 +78,12 @@ def _known(value: Any) -> bool:
     return isinstance(value, int | float) and not math.isnan(value)
 
 
-def _cell(headline: Headline, key: str, show: Callable[[float], str]) -> str:
-    """A value with its 95 % interval below it; "not available" where the key is missing or its value is null
-    or NaN."""
+def _cell(headline: Headline, key: str, show: Callable[[float], str], missing: str = NOT_AVAILABLE) -> str:
+    """A value with its 95 % interval below it; ``missing`` where the key is missing or its value is null or
+    NaN."""
     entry = headline.get(key, {})
     if not _known(entry.get("value")):
-        return NOT_AVAILABLE
+        return missing
     interval = entry.get("interval")
     spread = (
         f"<br><sub>{show(interval[0])} to {show(interval[1])}</sub>"
@@ -93,48 +93,92 @@ def _cell(headline: Headline, key: str, show: Callable[[float], str]) -> str:
     return show(entry["value"]) + spread
 
 
-# What a notebook asks, and the figure that stands for it.
-_NOTEBOOKS = (
-    ("How is a dataset with reasoning made, and checked?", "01_funnel"),
-    ("Can a small model learn to write the chain?", "02_well_formed"),
-    ("Does a contrastive encoder know whose answer it is?", "03_cosines"),
-    ("What does GRPO gain, and by which judge?", "04_grpo"),
-    ("What do automatic metrics see, and miss?", "05_coe_accuracy"),
-    ("How large must a study with people be?", "06_win_and_mean_rank"),
+# The figure that stands for a notebook.
+_FIGURES = (
+    "01_funnel",
+    "02_well_formed",
+    "03_cosines",
+    "04_grpo",
+    "05_coe_accuracy",
+    "06_win_and_mean_rank",
 )
+# What README and README.zh-CN say around the figures.
+_WORDS: dict[str, dict[str, Any]] = {
+    "en": {
+        "head": ["Notebook", "Question", "Minutes", "A figure of it"],
+        "questions": (
+            "How is a dataset with reasoning made, and checked?",
+            "Can a small model learn to write the chain?",
+            "Does a contrastive encoder know whose answer it is?",
+            "What does GRPO gain, and by which judge?",
+            "What do automatic metrics see, and miss?",
+            "How large must a study with people be?",
+        ),
+        "missing": NOT_AVAILABLE,
+        "training": "{} training",
+        "trainings": "{} trainings",
+        "price": "{:.0f} minutes of notebook 04",
+        "no price": "a time that is not available",
+        "claim": (
+            "**GRPO minus SFT**, {trainings}, {n} held-out posts, 95 % intervals: r_answer, which it was paid "
+            "for, {r_answer}; the cosine of a judge that it never met (same base) {judge}; copy rate "
+            "{copy_rate}; for {price} on two CPU cores. Synthetic posts, a small model, no person asked."
+        ),
+    },
+    "zh-CN": {
+        "head": ["笔记本", "问题", "分钟", "其中一图"],
+        "questions": (
+            "带推理过程的数据集怎样构建，怎样检查？",
+            "小模型能学会写共情链吗？",
+            "对比学习的编码器能认出回复属于哪个帖子吗？",
+            "GRPO 提升了什么，由谁来评判？",
+            "自动指标看得到什么，看不到什么？",
+            "真人评估需要多大规模？",
+        ),
+        "missing": "暂无",
+        "training": "{} 次训练",
+        "trainings": "{} 次训练",
+        "price": "笔记本 04 的 {:.0f} 分钟",
+        "no price": "暂无记录的时间",
+        "claim": (
+            "**GRPO 减去 SFT**：{trainings}，{n} 个留出的帖子，95 % 区间。训练所用的奖励 r_answer：{r_answer}；"
+            "训练中从未见过的评判模型（同一基座）的余弦相似度：{judge}；复制率：{copy_rate}；"
+            "代价：两个 CPU 核上，{price}。帖子是合成的，模型很小，没有请真人评判。"
+        ),
+    },
+}
 
 
-def notebooks_table(headline: Headline) -> str:
+def notebooks_table(headline: Headline, language: str = "en") -> str:
     """The README's table of notebooks: question, minutes, a small figure."""
-    rows = []
-    for name, (question, figure) in zip(NOTEBOOKS, _NOTEBOOKS, strict=True):
-        minutes = _cell(headline, f"wall_minutes.{name}", _one)
+    rows, words = [], _WORDS[language]
+    for name, question, figure in zip(NOTEBOOKS, words["questions"], _FIGURES, strict=True):
+        minutes = _cell(headline, f"wall_minutes.{name}", _one, words["missing"])
         picture = (
             f'<a href="figures/{figure}.png"><img src="figures/{figure}.png" width="160" alt="{figure}"></a>'
         )
         rows.append([f"[{name}](notebooks/{name}.ipynb)", question, minutes, picture])
-    return markdown(["Notebook", "Question", "Minutes", "A figure of it"], rows)
+    return markdown(words["head"], rows)
 
 
-def claim(headline: Headline) -> str:
+def claim(headline: Headline, language: str = "en") -> str:
     """What GRPO bought, by which judge, at which price, in sentences that a reader can check."""
+    words = _WORDS[language]
 
     def difference(key: str) -> str:
         entry = headline.get(key, {})
         if not _known(entry.get("value")):
-            return NOT_AVAILABLE
+            return words["missing"]
         low, high = entry["interval"]
         return f"{entry['value']:+.3f} [{low:+.3f}, {high:+.3f}]"
 
     gain = headline.get("grpo.r_answer_minus_sft", {})
     seeds, minutes = gain.get("seeds", 1), headline.get("wall_minutes.04_grpo", {}).get("value")
-    price = f"{minutes:.0f} minutes of notebook 04" if _known(minutes) else "a time that is not available"
-    return (
-        f"**GRPO minus SFT**, {seeds} training{'s' * (seeds > 1)}, {gain.get('n') or NOT_AVAILABLE} held-out "
-        f"posts, 95 % intervals: r_answer, which it was paid for, {difference('grpo.r_answer_minus_sft')}; "
-        f"the cosine of a judge that it never met (same base) {difference('grpo.judge_minus_sft')}; copy "
-        f"rate {difference('grpo.copy_rate_minus_sft')}; for {price} on two CPU cores. "
-        f"Synthetic posts, a small model, no person asked."
+    return words["claim"].format(
+        trainings=words["trainings" if seeds > 1 else "training"].format(seeds),
+        n=gain.get("n") or words["missing"],
+        price=words["price"].format(minutes) if _known(minutes) else words["no price"],
+        **{name: difference(f"grpo.{name}_minus_sft") for name in ("r_answer", "judge", "copy_rate")},
     )
 
 

@@ -241,6 +241,19 @@ def test_the_claim_gives_each_difference_with_its_interval_or_says_that_it_is_mi
     assert results.NOT_AVAILABLE in results.claim({})
 
 
+def test_the_chinese_blocks_hold_the_same_figures():
+    headline = {
+        "grpo.r_answer_minus_sft": entry(0.148, [0.099, 0.197], 120) | {"seeds": 3},
+        "wall_minutes.04_grpo": entry(20.9),
+    }
+    words, table = results.claim(headline, "zh-CN"), results.notebooks_table(headline, "zh-CN")
+    assert "3 次训练，120 个" in words and "r_answer：+0.148 [+0.099, +0.197]" in words
+    assert "复制率：暂无" in words and "21 分钟" in words and "暂无" in results.claim({}, "zh-CN")
+    links = re.compile(r"\]\((.+?)\)|(?:href|src)=\"(.+?)\"")
+    assert links.findall(table) == links.findall(results.notebooks_table(headline))
+    assert "| 20.9 |" in table and "| 暂无 |" in table
+
+
 def test_the_notebooks_table_names_figures_that_the_notebooks_save():
     rows = results.notebooks_table({"wall_minutes.04_grpo": entry(20.9)}).splitlines()[2:]
     for name, row in zip(NOTEBOOKS, rows, strict=True):
@@ -302,7 +315,8 @@ def finished(tmp_path, dataset) -> tuple[Path, Path, dict]:
     (run / "headline.json").write_text(json.dumps(HEADLINE))
     shutil.copytree(dataset, run / "01_dataset")
     (root / "docs").mkdir()
-    for page, names in (("README.md", ("notebooks", "claim")), ("docs/results.md", ("synthetic", "public"))):
+    blocks = dict.fromkeys(report.READMES, ("notebooks", "claim"))
+    for page, names in (blocks | {"docs/results.md": ("synthetic", "public")}).items():
         marks = "".join(f"<!-- {name}:begin -->\n<!-- {name}:end -->\n" for name in names)
         (root / page).write_text(marks)
     return run, root, parameters
@@ -371,6 +385,8 @@ def test_publish_copies_a_complete_run_without_machine_paths(finished):
     ]
     assert "97.5 %" in (root / "docs" / "results.md").read_text(encoding="utf-8")
     assert "**GRPO minus SFT**" in (root / "README.md").read_text(encoding="utf-8")
+    chinese = (root / "README.zh-CN.md").read_text(encoding="utf-8")
+    assert "**GRPO 减去 SFT**" in chinese and "| 问题 |" in chinese and "available" not in chinese
     assert "CC BY 4.0" in (root / "data" / "README.md").read_text(encoding="utf-8")
     assert 0 < len(read_jsonl(root / "data" / "sample.jsonl")) <= report.SAMPLE_ITEMS
 
