@@ -71,8 +71,8 @@ def machine_paths(run_dir: Path, root: Path, profile: str) -> dict[str, str]:
 
 def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> list[Path]:
     """Copy a complete run into the repository: executed notebooks without machine paths, figures, headline,
-    data card, README in both languages. Of a run on a public corpus only figures and headline, below ``figures/public/``, and
-    the table of ``docs/results.md``: none of its texts.
+    data card, README in both languages. Of a run on a public corpus only figures and headline, below
+    ``figures/public/``, and the table of ``docs/results.md``: none of its texts.
 
     Args:
         run_dir: the run's folder.

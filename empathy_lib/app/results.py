@@ -120,8 +120,8 @@ _WORDS: dict[str, dict[str, Any]] = {
         "price": "{:.0f} minutes of notebook 04",
         "no price": "a time that is not available",
         "claim": (
-            "**GRPO minus SFT**, {trainings}, {n} held-out posts, 95 % intervals: r_answer, which it was paid "
-            "for, {r_answer}; the cosine of a judge that it never met (same base) {judge}; copy rate "
+            "**GRPO minus SFT**, {trainings}, {n} held-out posts, 95 % intervals: r_answer, which it was "
+            "paid for, {r_answer}; the cosine of a judge that it never met (same base) {judge}; copy rate "
             "{copy_rate}; for {price} on two CPU cores. Synthetic posts, a small model, no person asked."
         ),
     },
@@ -141,7 +141,8 @@ _WORDS: dict[str, dict[str, Any]] = {
         "price": "笔记本 04 的 {:.0f} 分钟",
         "no price": "暂无记录的时间",
         "claim": (
-            "**GRPO 减去 SFT**：{trainings}，{n} 个留出的帖子，95 % 区间。训练所用的奖励 r_answer：{r_answer}；"
+            "**GRPO 减去 SFT**：{trainings}，{n} 个留出的帖子，95 % 区间。"
+            "训练所用的奖励 r_answer：{r_answer}；"
             "训练中从未见过的评判模型（同一基座）的余弦相似度：{judge}；复制率：{copy_rate}；"
             "代价：两个 CPU 核上，{price}。帖子是合成的，模型很小，没有请真人评判。"
         ),
