@@ -71,7 +71,6 @@ class Words:
     help: str
 
 
-CRISIS_LINE, HELPLINES = "12356", "findahelpline.com"  # mainland China; elsewhere
 WORDS = {
     "en": Words(
         title="Instructions for raters",
