@@ -49,12 +49,12 @@ BELIEFS = {
         r"|越来越(?:差|糟|没救)|没有(?:希望|未来|出路)了?|看不到(?:希望|未来|头|尽头)|看到头|好不起来|走不出来了|永远(?:都)?好不了|不会再有"
     ),
     "should_statements": re.compile(
-        r"(?<![对给跟和让])(?:我|自己)(?:就|本来|早|真的|都)?(?:应该|必须|一定要|不该|不应该|该|得负责)|(?:就|本|早)(?:应该|该)|理应|应当|没资格|没有资格|(?<!我)必须(?:要)?(?:做|是|有|懂|把|让|考|成)"
+        r"(?<![对给跟和让])(?:我|自己)(?:就|本来|早|真的|都)?(?:应该|必须|一定要|不该|不应该|该|得负责)|(?:就|本|早)(?:应该|该)|理应|应当|没资格|没有资格|必须(?:要)?(?:是|懂|完美|优秀|第一|考上|成功|做到最)"
         r"|(?:做|当)(?:人|妈妈|父母|儿女|媳妇|老师|朋友)的?(?:就)?(?:应该|该|得)|不能(?:哭|示弱|出错|犯错|让人失望|辜负)|非得|(?:到了|人到)[^，]{1,6}(?:就)?(?:应该|该)"
     ),
     "overgeneralization": re.compile(
-        r"从来(?:不|没|都)|永远(?!爱)|所有人(?:都|不)|每个人都|没有一个|什么都(?:不(?!是)|没|做不)|谁都(?:不|比|能)|谁也(?:不|没)|没有?人(?:会|真|真心|愿意|喜欢|在乎|关心|爱|理|懂|看得起)"
-        r"|我(?:就)?总是|总是(?:我|没|做不|失败|错)|每次都|一直都(?:没|不)|到哪(?:儿|里)?都|走到哪|处处|(?:这|半)辈子[^，]{0,8}?(?:没|不|都)|世上|天下|最后都"
+        r"从来(?:不|没|都)|永远(?!爱)|所有人(?:都|不)|每个人都|没有一个|什么都(?:不会|不行|不如|没有|做不)|谁都(?:不|比|能)|谁也(?:不|没)|没有?人(?:会|真|真心|愿意|喜欢|在乎|关心|爱|理|懂|看得起)"
+        r"|我(?:就)?总是|总是(?:我|没|做不|失败|错)|每次都(?:不|没|失败|是我|被|这样|差)|一直都(?:没|不)|到哪(?:儿|里)?都|走到哪|处处|(?:这|半)辈子[^，]{0,8}?(?:没|不|都)|世上|天下|最后都"
     ),
 }
 _QUESTION = re.compile(r"怎么(?!都|也)|如何|什么办法|该不该|[？?]$|吗$|呢$")
@@ -72,10 +72,11 @@ class Belief:
 
 def read(found: list[str]) -> Belief | None:
     """The belief with the most telling cue, the earlier of equals; None without any cue."""
-    best, best_rank = None, len(BELIEFS)
+    best, best_rank, whole = None, len(BELIEFS), "，".join(found)
+    patterns = [(rank, bias, p) for rank, (bias, p) in enumerate(BELIEFS.items()) if p.search(whole)]
     for i, clause in enumerate(found):
         asked = _QUESTION.search(clause) is not None
-        for rank, (bias, pattern) in enumerate(BELIEFS.items()):
+        for rank, bias, pattern in patterns:
             if rank >= best_rank:
                 break
             if (match := pattern.search(clause)) and not (asked and bias not in _MAY_ASK):

@@ -136,12 +136,14 @@ def read(found: list[str], taken: set[int]) -> Cause:
         gist = event(clause)
         if gist:
             cues["event"] = 3.0
+        if not cues:
+            continue
         # of one kind the whole weight, of the others a little: else the longest clause would win
-        score = max(cues.values(), default=0.0) + 0.5 * (len(cues) - 1)
+        score = max(cues.values()) + 0.5 * (len(cues) - 1)
         score += 0.5 * ("我" in clause)
         score -= 3.0 * asks(clause) + 5.0 * is_polite(clause) + 1.0 * (i in taken)
         score -= 1.5 * (len(clause) < 6) + 0.5 * (len(clause) > 40)
-        if score > best_score and cues:
+        if score > best_score:
             kind = max(cues, key=cues.get)
             best, best_score, best_kind, best_gist = i, score, kind, gist
     if best_score < NAMED:

@@ -19,7 +19,7 @@ from empathy_lib.dataset.lexicon import load_lexicon
 from empathy_lib.dataset.rules import beliefs, causes, feelings, frames, requests, safety
 from empathy_lib.dataset.rules.beliefs import Belief
 from empathy_lib.dataset.rules.causes import Cause
-from empathy_lib.dataset.rules.clauses import clauses, first_telling, quote, retell, told
+from empathy_lib.dataset.rules.clauses import asks, clauses, first_telling, is_polite, quote, retell, told
 from empathy_lib.dataset.rules.feelings import EVERYDAY, FAINT, Feelings, Words
 from empathy_lib.dataset.rules.requests import Request
 
@@ -129,15 +129,12 @@ class RulesAnnotator:
     def _scene(self, reading: Reading) -> int:
         """The first telling clause that no other layer tells and that names no emotion, else the first telling
         one."""
-        found = reading.clauses
-        taken = {reading.cause.clause, reading.request.clause}
-        free = [
-            i
-            for i, clause in enumerate(found)
-            if i not in taken and not feelings.has_emotion_word(clause, self._words)
-        ]
-        free = [i for i in free if 6 <= len(found[i]) <= 30]
-        return free[first_telling([found[i] for i in free])] if free else first_telling(found)
+        found, taken = reading.clauses, {reading.cause.clause, reading.request.clause}
+        for i, clause in enumerate(found):
+            if i not in taken and 8 <= len(clause) <= 30 and not (is_polite(clause) or asks(clause)):
+                if not feelings.has_emotion_word(clause, self._words):
+                    return i
+        return first_telling(found)
 
     def _what(self, reading: Reading) -> str:
         cause = reading.cause

@@ -22,11 +22,11 @@ EVERYDAY = {
     ),
     "焦虑": (
         *("烦躁", "担心", "担忧", "压力", "着急", "胡思乱想", "忐忑", "心烦", "烦恼", "没有安全感", "没安全感"),
-        *("患得患失", "睡不着", "失眠", "缺乏安全感", "不踏实", "慌张", "心急"),
+        *("患得患失", "睡不着", "失眠", "缺乏安全感", "不踏实", "慌张", "心急", "愁", "困扰"),
     ),
     "愤怒": ("讨厌", "好恨", "厌恶", "受不了", "无语", "反感", "不爽", "抓狂", "忍无可忍", "气死", "气得", "暴躁"),
     "恐惧": ("好怕", "很怕", "阴影", "恐怖", "噩梦", "吓得", "吓到", "怕黑"),
-    "羞耻": ("自卑", "嘲笑", "无地自容", "尴尬", "没面子", "不自信"),
+    "羞耻": ("自卑", "嘲笑", "无地自容", "尴尬", "没面子", "不自信", "讨人厌", "惹人讨厌", "被讨厌", "讨厌自己", "丑"),
     "无助": ("绝望", "崩溃", "撑不下去", "没办法", "无力", "不知所措", "无奈", "走投无路", "逼疯", "失控"),
     "疲惫": ("好累", "很累", "太累", "没精神", "提不起", "心力交瘁", "感到累", "厌倦", "厌学", "没有动力", "没动力"),
     "迷茫": (
@@ -44,7 +44,7 @@ EVERYDAY = {
 FAINT = {
     "焦虑": ("怕", "不敢", "慌", "烦"),
     "疲惫": ("累", "疲", "没劲", "不想动"),
-    "悲伤": ("哭", "难熬", "痛", "不幸福", "伤"),
+    "悲伤": ("放不下", "忘不掉", "忘不了", "哭", "难熬", "痛", "不幸福", "伤"),
     "愤怒": ("气", "恨", "吵架", "争吵"),
     "迷茫": ("不知道", "不明白", "不懂", "不知", "到底", "奇怪"),
     "孤独": ("孤立", "一个人", "内向", "融不进", "合不来"),
@@ -163,10 +163,8 @@ def _since(found: list[str], clause: int) -> str:
 
 def _area(found: list[str]) -> str:
     """The area of life with most words, those of the first and last clauses counted twice; empty without any."""
-    counts = dict.fromkeys(_AREA, 0.0)
-    for i, clause in enumerate(found):
-        for area, pattern in _AREA.items():
-            counts[area] += len(pattern.findall(clause)) * (2 if i == 0 or i == len(found) - 1 else 1)
+    text = "，".join([*found, *found[:1], *found[1:][-1:]])
+    counts = {area: float(len(pattern.findall(text))) for area, pattern in _AREA.items()}
     counts["养育孩子"] *= 1.5  # a parent says "mother" and "father" as well
     best = max(counts, key=counts.get)
     return best if counts[best] else ""
