@@ -16,11 +16,11 @@ Kind = Literal["causal", "event", "loss", "turn", "comparison", "contrast", "pas
 
 _CUES: dict[str, tuple[float, re.Pattern[str]]] = {
     "causal": (
-        4.0,
-        re.compile(r"因为|由于|起因|根源|原因(?!不明)|导致|害得|都怪|怪我|缘于|源于|逼得|造成|引起|使得|归咎"),
+        3.0,
+        re.compile(r"因为|由于|起因|根源|原因(?=是|在|就)|的原因|导致|害得|都怪|怪我|缘于|源于|逼得|造成(?!的)|引起|使得|归咎"),
     ),
     "loss": (
-        3.5,
+        3.0,
         re.compile(
             r"(?<![没不未])(?<!没有)(?:去世|离世|过世|病故|车祸|走了以后|分手|离婚|失恋|失去了?|被裁|裁员|失业|没考上|落榜|流产|胎停|确诊|查出|生了?重?病"
             r"|住院|破产|挂科|休学|被甩|出轨|背叛|破裂|断绝)"
@@ -40,7 +40,7 @@ _CUES: dict[str, tuple[float, re.Pattern[str]]] = {
         ),
     ),
     "contrast": (1.5, re.compile(r"^(?:但|可(?![以能怜爱])|却|然而)|明明|却")),
-    "past": (2.0, re.compile(r"从小|小时候|童年|小学|曾经|以前|从前|原生家庭|幼时|年轻时")),
+    "past": (2.0, re.compile(r"从小|小时候|童年|小学|原生家庭|幼时|年轻时")),
     "passive": (1.5, re.compile(r"被(?!子|窝|动)|每次|总是|经常|一直|逼|必须|不得不")),
 }
 _CONNECTIVE = re.compile(
@@ -89,7 +89,8 @@ _ACTION = {what: re.compile(words) for what, words in _ACTIONS.items()}
 _EVENT = re.compile(
     rf"(?P<who>{_ACTOR})(?P<gap>[^，。？?]{{0,8}}?)(?P<what>{'|'.join(_ACTIONS.values())}|(?P<mutual>{_MUTUAL}))"
 )
-_TO = re.compile(r"(?:把|对|向|给|跟|和|与|骂|让|说|怪|劝|陪|帮|打)$")  # what follows is done to
+_VAGUE = re.compile(r"一些|某些|种种|各种|什么原因|(?:时候|时|中|里)$|工作需要")
+_TO = re.compile(r"(?:怕|担心|感觉|觉得|待|把|对|向|给|跟|和|与|骂|让|说|怪|劝|陪|帮|打)$")  # what follows is done to
 _MY_ACT = re.compile(r"(?<![把对让跟和给向被嫌叫管说骂催逼理])我(?!们)")
 _DENIED = re.compile(r"(?:没有?|不|从不|不会|别|并未)(?:再)?$")
 NAMED = 1.5  # a clause below tells no cause
@@ -141,6 +142,7 @@ def read(found: list[str], taken: set[int]) -> Cause:
         # of one kind the whole weight, of the others a little: else the longest clause would win
         score = max(cues.values()) + 0.5 * (len(cues) - 1)
         score += 0.5 * ("我" in clause)
+        score += 0.5 * (i < 2) - 1.5 * (_VAGUE.search(clause) is not None)
         score -= 3.0 * asks(clause) + 5.0 * is_polite(clause) + 1.0 * (i in taken)
         score -= 1.5 * (len(clause) < 6) + 0.5 * (len(clause) > 40)
         if score > best_score:

@@ -182,7 +182,7 @@ class RulesAnnotator:
         named = _emotions(feeling.emotions, choice)
         also = choice.of(frames.ALSO).format(emotions=named) if named else ""
         area = f"（{feeling.area}）" if feeling.area else ""
-        named_cause = cause.kind and cause.clause != clause
+        named_cause = cause.kind and cause.clause != clause and not safety.mentions(cause.text)
         second = (
             choice.of(frames.DANGER_L2).format(what=self._what(reading))
             if named_cause

@@ -17,7 +17,10 @@ _TELLING = 8  # a shorter first clause is mostly a greeting or an age
 _CLAUSE = re.compile(r"[^。！？!?；;…\n\r，,：:<>「」]+[？?]?")
 _ANY_TEXT = re.compile(r"[^<>「」\s]+")
 _ASKED = re.compile(r"[？?]$|吗$|呢$|怎么办|为什么|如何|该不该|要不要|是不是")
-_POLITE = re.compile(r"谢谢|大家好|你好|您好|请问|老师好|各位|标题|如题|请教|求助|先说说|事情是这样|慢慢说")
+_POLITE = re.compile(
+    r"谢谢|大家好|你好|您好|请问|老师好|各位|标题|如题|请教|求助|先说说|事情是这样|慢慢说"
+    r"|^(?:我|本人)?(?:今年|是(?:一个|个|一名)?)?[0-9]{1,2}(?:周?岁|[，。])|^我是(?:一个|一名|个)|^本人"
+)
 
 _LEAD = re.compile(
     r"^(?:但是|但(?!凡)|可是|可(?![以能怜爱惜恨])|然后|所以|因此|而且|并且|而(?!已)|其实|不过|虽然|尽管|还有|另外"
@@ -31,6 +34,7 @@ _GROUP = re.compile(r"我们(?=家|班|宿舍|寝室|学校|公司|部门|单位
 _PAIR = re.compile(
     r"在一起|分手|吵|结婚|恋|异地|感情|复合|离婚|同居|见面|聊天|联系|闹|相处|认识|沟通|冷战|矛盾"
 )
+ME = re.compile(r"我(?![国们爸妈父母哥姐弟妹爷奶姥老男女朋同室舍闺家儿孩对前现])|自己")  # not "my father"
 _I = re.compile(r"(?<![自忘唯])我(?!国|们)")
 _OWN = re.compile(
     r"(?:爸|妈|爹|娘|哥|姐|弟|妹|爷|奶|姥|外公|外婆|父|母|老公|老婆|丈夫|妻子|前?男友|前?女友|前?男朋友|前?女朋友|对象|儿子"
@@ -51,7 +55,7 @@ def asks(clause: str) -> bool:
 
 
 def is_polite(clause: str) -> bool:
-    """Whether a clause greets, thanks or announces: it tells nothing."""
+    """Whether a clause greets, thanks, announces or introduces the writer: it tells nothing."""
     return _POLITE.search(clause) is not None
 
 
@@ -95,7 +99,7 @@ def retell(clause: str) -> str | None:
         return None
     if clause.count("（") != clause.count("）") or clause.count("(") != clause.count(")"):
         return None
-    text = _FILLER.sub("", _LEAD.sub("", clause.strip())).strip("、 ")
+    text = _FILLER.sub("", _LEAD.sub("", clause.strip())).strip("、？? ")
     text = _GROUP.sub("来访者所在的", text).replace("所在的家", "家")
     if "我们" in text:
         if not _PAIR.search(text):

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from empathy_lib.dataset.rules.clauses import asks, first_telling
+from empathy_lib.dataset.rules.clauses import ME, asks, first_telling
 
 # Everyday words; the lexicon's own were chosen to tell the emotions of synthetic posts apart, and miss half
 # of the real posts.
@@ -24,7 +24,7 @@ EVERYDAY = {
         *("烦躁", "担心", "担忧", "压力", "着急", "胡思乱想", "忐忑", "心烦", "烦恼", "没有安全感", "没安全感"),
         *("患得患失", "睡不着", "失眠", "缺乏安全感", "不踏实", "慌张", "心急", "愁", "困扰"),
     ),
-    "愤怒": ("讨厌", "好恨", "厌恶", "受不了", "无语", "反感", "不爽", "抓狂", "忍无可忍", "气死", "气得", "暴躁"),
+    "愤怒": ("讨厌", "好恨", "厌恶", "受不了", "无语", "反感", "不爽", "抓狂", "忍无可忍", "气死", "气得", "暴躁", "暴怒", "怒火", "恶心", "介意", "烦死", "好烦"),
     "恐惧": ("好怕", "很怕", "阴影", "恐怖", "噩梦", "吓得", "吓到", "怕黑"),
     "羞耻": ("自卑", "嘲笑", "无地自容", "尴尬", "没面子", "不自信", "讨人厌", "惹人讨厌", "被讨厌", "讨厌自己", "丑"),
     "无助": ("绝望", "崩溃", "撑不下去", "没办法", "无力", "不知所措", "无奈", "走投无路", "逼疯", "失控"),
@@ -60,7 +60,7 @@ _OTHERS = re.compile(
     r"[他她](?!说的?我)|妈妈|爸爸|父母|父亲|母亲|老师|老公|老婆|丈夫|妻子|男友|女友|男朋友|女朋友|孩子|儿子|女儿|妹妹|弟弟|哥哥|姐姐"
     r"|同学|朋友|别人|室友|对方|领导|同事"
 )
-_ME = re.compile(r"我|自己|让人|令人")
+_GUARDS = ("社交恐惧", "恐惧症", "不安全", "羡慕我", "羡慕的", "让人羡慕", "令人羡慕", "生气勃勃")  # none of these feels
 _AS_IF = re.compile(r"(?:像|好像|仿佛|似的)[^，]{0,3}$")
 
 _NUMBER = "[一二两三四五六七八九十几半0-9]"
@@ -71,9 +71,9 @@ _SINCE = re.compile(
 )
 AREAS = {
     "婚姻": r"老公|丈夫|老婆|妻子|婚姻|离婚|婆婆|公婆|婚后|结婚|夫妻|娘家|婆家",
-    "感情": r"男朋友|女朋友|男友|女友|分手|前任|恋爱|表白|暗恋|喜欢的人|异地|感情|复合|相亲|追求|出轨|前男友|前女友|初恋|恋人|谈过|处对象",
+    "感情": r"男朋友|女朋友|男友|女友|分手|前任|谈过?恋爱|表白|暗恋|喜欢的人|异地|感情|复合|相亲|出轨|前男友|前女友|初恋|恋人|处对象",
     "养育孩子": r"孩子|儿子|女儿|宝宝|育儿|二胎|二孩|宝妈|娃",
-    "家庭": r"爸|妈|父母|父亲|母亲|家里|家人|弟弟|妹妹|哥哥|姐姐|奶奶|爷爷|外婆|外公|原生家庭|亲戚|姥",
+    "家庭": r"爸|妈|父母|父亲|母亲|家里|家人|弟弟|妹妹|(?<!小)哥哥|(?<!小)姐姐|奶奶|爷爷|外婆|外公|原生家庭|亲戚|姥",
     "学业": r"考试|学习|成绩|高考|作业|高[一二三]|初[一二三]|考研|复习|上课|学校|老师|论文|专业|休学|厌学|读书|中考|班主任|导师|成绩单",
     "工作": r"工作|公司|领导|同事|上班|职场|辞职|老板|加班|实习|单位|客户|找工作|项目|跳槽|失业|求职|面试",
     "人际相处": r"朋友|闺蜜|同学|室友|舍友|宿舍|人际|社交|交流|不合群|寝室|聊天",
@@ -102,7 +102,8 @@ class Words:
     def __init__(self, emotions: Mapping[str, Sequence[str]]) -> None:
         self.of = {word: emotion for emotion, words in emotions.items() for word in words}
         ordered = sorted(self.of, key=len, reverse=True)
-        self.pattern = re.compile("|".join(map(re.escape, ordered)) or r"(?!)")
+        ordered = [*_GUARDS, *ordered]
+        self.pattern = re.compile("|".join(map(re.escape, ordered)) )
 
     def hits(self, found: list[str], weighs: float = 1.0) -> dict[str, list[tuple[float, int, int]]]:
         """Emotion to (weight, clause, place) of each word that is not denied; what is another's, asked or only
@@ -112,11 +113,13 @@ class Words:
             denied = -9
             for match in self.pattern.finditer(clause):
                 before = clause[max(0, match.start() - 12) : match.start()]
+                if match.group(0) in _GUARDS:
+                    continue
                 if _NEGATION.search(before) or match.start() - denied <= 2:
                     denied = match.end()  # 没有伤心难过: the second word is denied as well
                     continue
                 weight = weighs
-                if _OTHERS.search(before) and not _ME.search(before):
+                if _OTHERS.search(before) and not ME.search(before):
                     weight *= 0.3
                 if _AS_IF.search(before):
                     weight *= 0.2
@@ -140,11 +143,11 @@ def read(found: list[str], lexicon: Words) -> Feelings:
     hits = lexicon.hits(found)
     for emotion, some in _everyday()[0].hits(found, 0.5).items():
         hits[emotion] = hits.get(emotion, []) + some
-    faint = not hits or max(sum(hit[0] for hit in some) for some in hits.values()) < 0.15
+    faint = not hits or max(sum(hit[0] for hit in some) for some in hits.values()) < 0.25
     if faint:
         hits = _everyday()[1].hits(found, 0.5)
     total = {emotion: sum(hit[0] for hit in some) for emotion, some in hits.items()}
-    if not total or max(total.values()) < 0.15:
+    if not total or max(total.values()) < 0.25:
         return Feelings((), first_telling(found), 0, "", False, _since(found, 0), area)
     order = sorted(hits, key=lambda e: (-total[e], min(hit[1:] for hit in hits[e])))
     _, clause, at = max(hits[order[0]], key=lambda hit: (hit[0], -hit[1], -hit[2]))
@@ -162,12 +165,12 @@ def _since(found: list[str], clause: int) -> str:
 
 
 def _area(found: list[str]) -> str:
-    """The area of life with most words, those of the first and last clauses counted twice; empty without any."""
+    """The area of life with most words, those of the first and last clauses counted twice; empty below two."""
     text = "，".join([*found, *found[:1], *found[1:][-1:]])
     counts = {area: float(len(pattern.findall(text))) for area, pattern in _AREA.items()}
     counts["养育孩子"] *= 1.5  # a parent says "mother" and "father" as well
     best = max(counts, key=counts.get)
-    return best if counts[best] else ""
+    return best if counts[best] >= 2 else ""
 
 
 def has_emotion_word(clause: str, lexicon: Words) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from empathy_lib.dataset.rules.clauses import clauses
+from empathy_lib.dataset.rules.clauses import ME, clauses
 
 Danger = Literal["self", "abuse", "harm", "near"]
 
@@ -55,7 +55,6 @@ _OTHERS = re.compile(
     r"[他她]|爸|妈|父|母|哥|姐|弟|妹|爷|奶|外公|外婆|姥|老公|老婆|丈夫|妻子|男友|女友|男朋友|女朋友|对象|前任|儿子|女儿"
     r"|孩子|朋友|闺蜜|同学|室友|舍友|同事|老师|邻居|有人|别人|学生|明星|亲戚"
 )
-_ME = re.compile(r"我(?![国们爸妈父母哥姐弟妹爷奶姥老男女朋同室舍闺家儿孩对前])|自己")
 # what only ends something else: 辞职一了百了
 _ELSE = re.compile(r"辞职|离婚|分手|退学|删掉|卖掉|搬走")
 _PLAY = re.compile(r"电影|小说|电视剧|游戏|剧里|新闻|狼人杀")
@@ -74,6 +73,11 @@ def _spoken(pattern: re.Pattern[str], clause: str) -> re.Match[str] | None:
     return None
 
 
+def mentions(clause: str) -> bool:
+    """Whether a clause holds any cue of danger, denied or not: no such words are retold."""
+    return any(pattern.search(clause) for pattern in (_SELF, _ABUSE, _HARM))
+
+
 def danger(found: list[str]) -> tuple[Danger, int] | None:
     """What danger the clauses speak of, and in which clause; None where they speak of none.
 
@@ -85,7 +89,7 @@ def danger(found: list[str]) -> tuple[Danger, int] | None:
         if (match := _spoken(_SELF, clause)) and not _PLAY.search(clause):
             before = clause[: match.start()]
             others = [m.end() for m in _OTHERS.finditer(before)]
-            mine = [m.end() for m in _ME.finditer(before)]
+            mine = [m.end() for m in ME.finditer(before)]
             if others and (not mine or others[-1] > mine[-1]) and not before.endswith(("让我", "叫我", "逼我")):
                 near = near or ("near", i)
             else:
