@@ -8,7 +8,7 @@ our choice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from empathy_lib.core.coe import ChainOfEmpathy
@@ -73,10 +73,11 @@ def _with_chains(item: Item, chain: ChainOfEmpathy, *, keep: bool) -> Item:
     return item.model_copy(update={"answers": answers})
 
 
-def rules_named_nothing(items: Sequence[Item]) -> dict[str, float] | None:
+def rules_named_nothing(items: Iterable[Item]) -> dict[str, float] | None:
     """:func:`named_nothing` of the items' own chains, a chain a post; None where the rules made none."""
-    ruled = [item.answers[0].coe for item in items if item.coe_origin == "rules" and item.answers]
-    return named_nothing(filter(None, ruled)) if ruled else None
+    chains = (item.answers[0].coe for item in items if item.coe_origin == "rules" and item.answers)
+    shares = named_nothing(filter(None, chains))
+    return shares if shares["posts"] else None
 
 
 def named_nothing_line(shares: dict[str, float] | None) -> str:

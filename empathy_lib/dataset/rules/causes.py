@@ -89,7 +89,7 @@ _ACTION = {what: re.compile(words) for what, words in _ACTIONS.items()}
 _EVENT = re.compile(
     rf"(?P<who>{_ACTOR})(?P<gap>[^，。？?]{{0,8}}?)(?P<what>{'|'.join(_ACTIONS.values())}|(?P<mutual>{_MUTUAL}))"
 )
-_VAGUE = re.compile(r"一些|某些|种种|各种|什么原因|(?:时候|时|中|里)$|工作需要")
+_VAGUE = re.compile(r"一些|某些|种种|各种|什么原因|(?:时候|(?<!小)时|中|里)$|工作需要")
 _TO = re.compile(r"(?:怕|担心|感觉|觉得|待|把|对|向|给|跟|和|与|骂|让|说|怪|劝|陪|帮|打)$")  # what follows is done to
 _MY_ACT = re.compile(r"(?<![把对让跟和给向被嫌叫管说骂催逼理])我(?!们)")
 _DENIED = re.compile(r"(?:没有?|不|从不|不会|别|并未)(?:再)?$")
