@@ -74,7 +74,8 @@ DATA_LIMITS = {
 }
 CHAIN_LIMITS = {
     "gold": "The chains are only as good as the source's labels.",
-    "rules": "The chains are rule-made and never better than these rules: often shallow, one for all answers of a "
+    "rules": "The chains are rule-made and never better than these rules: often shallow, one for all "
+    "answers of a "
     "post, and without gold labels of unknown accuracy. `report.json` counts the posts of which they named "
     "nothing.",
     "teacher": "No person has read the chains; the checks are lexical, and a fluent chain may still be "
@@ -204,12 +205,9 @@ removed is in `funnel.csv`. Topics and strategies are those of the source.
 ## Limits
 {DATA_LIMITS[synthetic]} {CHAIN_LIMITS[annotator]}
 
-## Safety
-{statistics["self_harm_posts"]} post(s) hold a word of suicide or self-injury (a word list, no \
-assessment of risk). Whoever writes such \
-a post needs a human: a crisis line, a doctor, somebody near. In mainland China: {CRISIS_LINE} (psychological \
-aid), {EMERGENCY} (emergency).
-"""
+## Safety {statistics["self_harm_posts"]} post(s) hold a word of suicide or self-injury (a word list, no \
+assessment of risk). Whoever writes such \ a post needs a human: a crisis line, a doctor, somebody near. In
+mainland China: {CRISIS_LINE} (psychological \ aid), {EMERGENCY} (emergency). """
     path = folder / "README.md"
     path.write_text(text, encoding="utf-8")
     return path

@@ -1,15 +1,15 @@
 """L2, second half: wordings of known cognitive biases.
 
-Knows: cues of each bias of the lexicon. Does not know: whether what is said is so; "没人理我" may be the plain
-truth. So a chain speaks of a possible leaning, and only where a cue stands.
-"""
+Knows: cues of each bias of the lexicon. Does not know: whether what is said is so; "没人理我" may be the
+plain truth. So a chain speaks of a possible leaning, and only where a cue stands."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-_SELF = r"(?:我|自己)(?:就|真|真的|果然|简直|其实|确实|根本|这个人|这种人|就像)*(?:是|像)?(?:太|很|多|那么|这么|特别)?(?:一?个|一种)?"
+_SELF = r"(?:我|自己)(?:就|真|真的|果然|简直|其实|确实|根本|这个人|这种人|就像)*(?:是|像)?(?:太|很|多|"
+r"那么|这么|特别)?(?:一?个|一种)?"
 # The first that matches a clause counts there; of all clauses the one whose bias stands first here.
 _WORDINGS = {
     "personalization": (
@@ -24,8 +24,8 @@ _WORDINGS = {
         r"|(?:怕|担心)(?:别人|大家|他们|他|她)(?:会)?(?:觉得|认为|笑话|看不起|嫌)"
     ),
     "labeling": (
-        _SELF
-        + r"[^，]{0,4}?(?:废物|失败(?:者|的人)|没用|垃圾|多余|累赘|废人|废了|笨蛋|傻子|懦夫|胆小鬼|怪物|笑话|不称职|坏人|白痴|没出息|差劲|窝囊|无能|一无是处|很笨|这么笨|有缺陷|心眼小)"
+        _SELF + r"[^，]{0,4}?(?:废物|失败(?:者|的人)|没用|垃圾|多余|累赘|废人|废了|笨蛋|傻子|懦夫|胆小鬼|"
+        r"怪物|笑话|不称职|坏人|白痴|没出息|差劲|窝囊|无能|一无是处|很笨|这么笨|有缺陷|心眼小)"
         r"|^(?:真是)?(?:个|太)?(?:废物|没出息)|一无是处|不称职的|我就是个|一个没用的"
     ),
     "discounting_positives": (

@@ -17,7 +17,9 @@ Kind = Literal["causal", "event", "loss", "turn", "comparison", "contrast", "pas
 _CUES: dict[str, tuple[float, re.Pattern[str]]] = {
     "causal": (
         3.0,
-        re.compile(r"因为|由于|起因|根源|原因(?=是|在|就)|的原因|导致|害得|都怪|怪我|缘于|源于|逼得|造成(?!的)|引起|使得|归咎"),
+        re.compile(
+            r"因为|由于|起因|根源|原因(?=是|在|就)|的原因|导致|害得|都怪|怪我|缘于|源于|逼得|造成(?!的)|引起|使得|归咎"
+        ),
     ),
     "loss": (
         3.0,
@@ -90,16 +92,18 @@ _EVENT = re.compile(
     rf"(?P<who>{_ACTOR})(?P<gap>[^，。？?]{{0,8}}?)(?P<what>{'|'.join(_ACTIONS.values())}|(?P<mutual>{_MUTUAL}))"
 )
 _VAGUE = re.compile(r"一些|某些|种种|各种|什么原因|(?:时候|(?<!小)时|中|里)$|工作需要")
-_TO = re.compile(r"(?:怕|担心|感觉|觉得|待|把|对|向|给|跟|和|与|骂|让|说|怪|劝|陪|帮|打)$")  # what follows is done to
+_TO = re.compile(
+    r"(?:怕|担心|感觉|觉得|待|把|对|向|给|跟|和|与|骂|让|说|怪|劝|陪|帮|打)$"
+)  # what follows is done to
 _MY_ACT = re.compile(r"(?<![把对让跟和给向被嫌叫管说骂催逼理])我(?!们)")
-_DENIED = re.compile(r"(?:没有?|不|从不|不会|别|并未)(?:再)?$")
+_DENIED = re.compile(r"(?:没有?|不|从不|不会|(?<!特)别|并未)(?:再)?$")
 NAMED = 1.5  # a clause below tells no cause
 
 
 @dataclass(frozen=True)
 class Cause:
-    """``text`` is the part of ``clause`` that tells the cause; ``gist`` names the event between people, if one
-    was seen ("母亲的指责"); ``kind`` is empty where the post names no cause."""
+    """``text`` is the part of ``clause`` that tells the cause; ``gist`` names the event between people, if
+    one was seen ("母亲的指责"); ``kind`` is empty where the post names no cause."""
 
     kind: Kind
     clause: int
@@ -149,7 +153,9 @@ def read(found: list[str], taken: set[int]) -> Cause:
             kind = max(cues, key=cues.get)
             best, best_score, best_kind, best_gist = i, score, kind, gist
     if best_score < NAMED:
-        free = [i for i in range(len(found)) if i not in taken and not asks(found[i]) and not is_polite(found[i])]
+        free = [
+            i for i in range(len(found)) if i not in taken and not asks(found[i]) and not is_polite(found[i])
+        ]
         longest = max(free or range(len(found)), key=lambda i: min(len(found[i]), 30), default=0)
         return Cause("", longest, found[longest] if found else "", 0, "")
     return _told_by(found, best, best_kind, best_gist)
@@ -167,7 +173,9 @@ def _told_by(found: list[str], index: int, kind: str, gist: str) -> Cause:
     start = len(clause) - len(rest)
     if (effect := _WITHIN.search(rest)) and effect.start() >= MIN_RETOLD:
         rest = rest[: effect.start()]
-    elif (inner := re.search(r"(?<!不)(?:是|就是)?(?:因为|由于)", rest)) and len(rest) - inner.end() >= MIN_RETOLD:
+    elif (inner := re.search(r"(?<!不)(?:是|就是)?(?:因为|由于)", rest)) and len(
+        rest
+    ) - inner.end() >= MIN_RETOLD:
         start, rest = start + inner.end(), rest[inner.end() :]
     rest = rest.rstrip("而就才")
     if len(rest) < MIN_RETOLD:

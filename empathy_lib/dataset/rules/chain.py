@@ -1,8 +1,8 @@
 """A Chain of Empathy from a post, by rules.
 
-Knows: what the other modules read, and how their findings become four layers. Does not know: what a post means.
-It is grounded and often shallow: sarcasm, reported speech and unnamed feelings escape it, and it gives all
-answers of a post the same chain. The chain of a real post is never better than this annotator.
+Knows: what the other modules read, and how their findings become four layers. Does not know: what a post
+means. It is grounded and often shallow: sarcasm, reported speech and unnamed feelings escape it, and it
+gives all answers of a post the same chain. The chain of a real post is never better than this annotator.
 """
 
 from __future__ import annotations
@@ -87,11 +87,10 @@ class RulesAnnotator:
     def chain(self, post: str) -> ChainOfEmpathy:
         """The four layers for a post (any non-blank text); the same post gives the same chain.
 
-        L1: one or two emotions with strength, time and area of life. L2: a cause, and a belief with the bias
-        whose cue it holds. L3: the request. L4: a strategy put together from the three. A layer that finds
-        nothing says so (:data:`frames.UNNAMED`). A post that speaks of danger gets a chain of its own: despair
-        or pain in L1, no bias, safety in L3 and, first of all and with human help, in L4.
-        """
+        L1: one or two emotions with strength, time and area of life. L2: a cause, and a belief with the
+        bias whose cue it holds. L3: the request. L4: a strategy put together from the three. A layer that
+        finds nothing says so (:data:`frames.UNNAMED`). A post that speaks of danger gets a chain of its
+        own: despair or pain in L1, no bias, safety in L3 and, first of all and with human help, in L4."""
         reading, choice = self.read(post), _Choice(post)
         if reading.danger:
             return self._in_danger(reading, choice)
@@ -127,13 +126,13 @@ class RulesAnnotator:
         )
 
     def _scene(self, reading: Reading) -> int:
-        """The first telling clause that no other layer tells and that names no emotion, else the first telling
-        one."""
+        """The first telling clause that no other layer tells and that names no emotion, else the first
+        telling one."""
         found, taken = reading.clauses, {reading.cause.clause, reading.request.clause}
         for i, clause in enumerate(found):
-            if i not in taken and 8 <= len(clause) <= 30 and not (is_polite(clause) or asks(clause)):
-                if not feelings.has_emotion_word(clause, self._words):
-                    return i
+            tells = i not in taken and 8 <= len(clause) <= 30 and not (is_polite(clause) or asks(clause))
+            if tells and not feelings.has_emotion_word(clause, self._words):
+                return i
         return first_telling(found)
 
     def _what(self, reading: Reading) -> str:

@@ -1,9 +1,8 @@
 """A post as clauses, and a clause as another would tell it.
 
-Knows: where a clause ends, how "I" becomes "the help-seeker", what can be left out. Does not know: which clause
-matters. Where a clause cannot be retold safely (it addresses somebody, it is long) it is quoted in 「」, word for
-word.
-"""
+Knows: where a clause ends, how "I" becomes "the help-seeker", what can be left out. Does not know: which
+clause matters. Where a clause cannot be retold safely (it addresses somebody, it is long) it is quoted in
+「」, word for word."""
 
 from __future__ import annotations
 
@@ -89,8 +88,9 @@ def _whole(clause: str, start: int, end: int) -> str:
 
 
 def retell(clause: str) -> str | None:
-    """The clause in the third person, without leading connectives and fillers; None where that is not safe: it
-    addresses somebody, holds another's words or a "we" of unknown members, or has not 4 to 30 characters.
+    """The clause in the third person, without leading connectives and fillers; None where that is not safe:
+    it addresses somebody, holds another's words or a "we" of unknown members, or has not 4 to 30
+    characters.
 
     The first "I" is the help-seeker (来访者). Later ones are 自己 where the help-seeker is the subject, since
     自己 would else be the other person.

@@ -1,9 +1,8 @@
 """The wording of rule-made chains: several frames for each finding.
 
-Knows: sentences with {slots}. Does not know: posts. No frame holds a word of the lexicon's emotions or the name
-of a bias, so that a chain names what was found in the post and nothing else. Every L4 of a post that speaks of
-danger opens with safety and points to human help.
-"""
+Knows: sentences with {slots}. Does not know: posts. No frame holds a word of the lexicon's emotions or the
+name of a bias, so that a chain names what was found in the post and nothing else. Every L4 of a post that
+speaks of danger opens with safety and points to human help."""
 
 from __future__ import annotations
 
@@ -131,7 +130,11 @@ DANGER_L1 = {
     ),
 }
 ALSO = ("，也有{emotions}", "，其中还有{emotions}")
-DANGER_L2 = ("痛苦背后有具体的处境：{what}。", "走到这一步与处境有关，{what}。", "压着来访者的事里有这一件：{what}。")
+DANGER_L2 = (
+    "痛苦背后有具体的处境：{what}。",
+    "走到这一步与处境有关，{what}。",
+    "压着来访者的事里有这一件：{what}。",
+)
 DANGER_L2_UNNAMED = (
     "痛苦从何而来，帖子" + UNNAMED["L2"] + "，不作猜测，先确认安全。",
     UNNAMED["L2"] + "；此刻不追问缘由，先确认安全。",

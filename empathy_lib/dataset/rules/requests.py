@@ -1,8 +1,7 @@
 """L3: what the post asks for.
 
-Knows: wordings of a request for advice, validation or understanding. Does not know: a wish that no word tells;
-then the post counts as asking to be understood, and the chain says that nothing was asked.
-"""
+Knows: wordings of a request for advice, validation or understanding. Does not know: a wish that no word
+tells; then the post counts as asking to be understood, and the chain says that nothing was asked."""
 
 from __future__ import annotations
 
@@ -28,17 +27,31 @@ _ASKS: dict[Intent, re.Pattern[str]] = {
         r"|被看见|不用给我办法|不要道理|能懂|看懂|放在这儿|听明白|什么心理|想知道(?:他|她|自己)|劝我|我听到了|滋味|什么意思"
     ),
 }
-_REPORTED = re.compile(r"(?:他|她|妈|爸|公|婆|友|师|生|人|们|家里?)(?:还|又|就|总|会|都|老)?(?:一直)?问我?|^(?:然后|又|一直|还)问我|(?:我|就)?(?:跟|和|对|问).{1,4}说|我(?:就)?(?:说|问(?:他|她)?)")
+_REPORTED = re.compile(
+    r"(?:他|她|妈|爸|公|婆|友|师|生|人|们|家里?)(?:还|又|就|总|会|都|老)?(?:一直)?问我?|^(?:然后|又|一直|还)问我|(?:我|就)?(?:跟|和|对|问).{1,4}说|我(?:就)?(?:说|问(?:他|她)?)"
+)
 # What exactly is asked: the first wording that stands in the clause of the request.
 _DETAILS: dict[Intent, tuple[tuple[str, re.Pattern[str]], ...]] = {
     "advice": (
         (
             "choose",
-            re.compile(r"该不该|要不要|还是|选|应该.{0,14}吗|何去何从|继续|离婚|分手|辞职|放弃|值得|能不能|可不可以"),
+            re.compile(
+                r"该不该|要不要|还是|选|应该.{0,14}吗|何去何从|继续|离婚|分手|辞职|放弃|值得|能不能|可不可以"
+            ),
         ),
-        ("talk", re.compile(r"沟通|相处|说服|开口|表达|拒绝|面对(?:他|她|父母|爸妈)|道歉|和(?:他|她|父母|家人)说|告诉")),
+        (
+            "talk",
+            re.compile(
+                r"沟通|相处|说服|开口|表达|拒绝|面对(?:他|她|父母|爸妈)|道歉|和(?:他|她|父母|家人)说|告诉"
+            ),
+        ),
         ("help", re.compile(r"安慰|帮(?:助)?(?:他|她|孩子|朋友|妈|爸|妹|弟)|让(?:他|她|孩子|老大)")),
-        ("calm", re.compile(r"忘记|忘掉|走出|调整|缓|缓解|控制|放下|克服|摆脱|稳住|放过|改变|改善|调节|平衡|释怀|忘")),
+        (
+            "calm",
+            re.compile(
+                r"忘记|忘掉|走出|调整|缓|缓解|控制|放下|克服|摆脱|稳住|放过|改变|改善|调节|平衡|释怀|忘"
+            ),
+        ),
         ("", re.compile(r"")),
     ),
     "validated": (
@@ -56,8 +69,8 @@ _DETAILS: dict[Intent, tuple[tuple[str, re.Pattern[str]], ...]] = {
 
 @dataclass(frozen=True)
 class Request:
-    """The intent, what exactly is asked (a key of ``frames.L3``), its clause and the cue's place; ``named`` is
-    false where the post asks for nothing."""
+    """The intent, what exactly is asked (a key of ``frames.L3``), its clause and the cue's place; ``named``
+    is false where the post asks for nothing."""
 
     intent: Intent
     detail: str

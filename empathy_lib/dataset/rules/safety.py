@@ -1,9 +1,8 @@
 """Does a post speak of danger: suicide, self-injury, violence suffered or threatened?
 
-Knows: words, what denies them just before, and idioms that only sound so (想死你了, 跳楼价). Does not know: how
-great a danger is, or irony. It is a prompt for a human being to look, no assessment of risk. Where it is in
-doubt (a question, 没勇气自杀) it says yes: a chain that opens with safety does no harm.
-"""
+Knows: words, what denies them just before, and idioms that only sound so (想死你了, 跳楼价). Does not know:
+how great a danger is, or irony. It is a prompt for a human being to look, no assessment of risk. Where it
+is in doubt (a question, 没勇气自杀) it says yes: a chain that opens with safety does no harm."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ Danger = Literal["self", "abuse", "harm", "near"]
 
 # The lookaheads let idioms pass: 想死你了 (I miss you), 不想活在别人的眼光里, 跳楼价 (a bargain), 割舍.
 _SELF = re.compile(
-    r"自杀(?!式)|自残|自伤|轻生|割腕|割手|寻死|寻短见|自我了断|自尽|上吊|跳楼(?![价机大])|跳河|跳桥|服毒|遗书|厌世"
+    r"自杀(?!式)|(?:想过?|幻想过?|考虑过?)(?:自己)?(?:会)?死(?=去|后|的|了|$)|离开(?:这个|人)(?:世界|世间|世)|离开人世|自残|自伤|轻生|割腕|割手|寻死|寻短见|自我了断|自尽|上吊|跳楼(?![价机大])|跳河|跳桥|服毒|遗书|厌世"
     r"|想(?:要|去)?死(?![你您他她它我大心磕守记]|爸|妈|爷|奶|姥|家里|那|老|吃|喝)|想死我自己|去死(?!吧|皮|党)"
     r"|死了(?:算了|就好|更好|一了百了|是不是|才好)|不如死|(?:如果|要是|假如|万一)我?(?:就)?死了|活够了"
     r"|不想(?:再|继续)?活(?![在成得出动泼跃着在])|不想(?:再)?活着?了|不想(?:再)?活着(?!别人)|活不下去"
@@ -32,7 +31,7 @@ _SELF = re.compile(
     r"|(?:再也|永远)(?:不要?|不用|不想)(?:再)?醒(?:来|过来)|长眠|一了百了"
 )
 _ABUSE = re.compile(
-    r"家暴|家庭暴力|性侵|强奸|强暴|猥亵|性骚扰|霸凌|校园(?:暴力|欺凌)|虐待|毒打|殴打"
+    r"家暴|家庭暴力|性侵|强奸|强暴|猥亵|性骚扰|霸凌|校园(?:暴力|欺凌)|(?<!想)虐待(?!动物|小动物|猫|狗)|毒打|殴打"
     r"|被[^，]{0,6}?(?:侵犯|打了|打得|打骂|暴打|打伤|打到|打过|掐住|扇了?|踢打|囚禁|关起来)"
     r"|(?<![说敲])打我(?![的]?(?:电话|手机|车|招呼|字|算|听|开|小报告|主意|扮|断|扰|击|动|败|工))"
     r"|动手打我|扇我|掐我(?:脖子)?|踢我|对我(?:动手|拳打脚踢|动粗)|(?:想|要|会)(?:杀|弄死|打死|砍死|掐死)了?我"
@@ -47,16 +46,16 @@ _HARM = re.compile(
     r"|(?:伤害|攻击)(?:了|到)?(?:别人|他人|其他人|身边的人|孩子|家人)(?!的感情)|就会动手打他|伤人伤己"
 )
 _NOT = re.compile(
-    r"(?:(?<!有)没有?|从不|从未|从没有?|未曾|不会|不是|并非|不想|不曾|绝不|不打算|不至于|还不到|谈不上|不|别|不要|不能)"
+    r"(?:(?<!有)没有?|从不|从未|从没有?|未曾|不会|不是|并非|不想|不曾|绝不|不打算|不至于|还不到|谈不上|不|(?<![特个])别|不要|不能)"
     r"(?:真的?|想过?|考虑过?|打算|要|去|过|任何|什么|有|再|到|说|曾|会|用|因此|因为这|就|发生|经历|遭遇)*$"
 )
 _DOUBLE = re.compile(r"(?:不是|并非|不能说|难道)(?:我|说)?$")
 _OTHERS = re.compile(
-    r"[他她]|爸|妈|父|母|哥|姐|弟|妹|爷|奶|外公|外婆|姥|老公|老婆|丈夫|妻子|男友|女友|男朋友|女朋友|对象|前任|儿子|女儿"
-    r"|孩子|朋友|闺蜜|同学|室友|舍友|同事|老师|邻居|有人|别人|学生|明星|亲戚"
+    r"(?<![跟和对被与给向])(?:[他她]|爸|妈|父|母|哥|姐|弟|妹|爷|奶|外公|外婆|姥|老公|老婆|丈夫|妻子|男友|女友|男朋友|女朋友|对象|前任|儿子|女儿"
+    r"|孩子|朋友|闺蜜|同学|室友|舍友|同事|老师|邻居|有人|别人|学生|明星|亲戚)"
 )
 # what only ends something else: 辞职一了百了
-_ELSE = re.compile(r"辞职|离婚|分手|退学|删掉|卖掉|搬走")
+_ELSE = re.compile(r"离开|辞职|离婚|分手|退学|删掉|卖掉|搬走")
 _PLAY = re.compile(r"主角|剧情|(?:电影|小说|电视剧|剧|游戏|新闻)里|狼人杀|的新闻")
 
 
@@ -81,16 +80,19 @@ def mentions(clause: str) -> bool:
 def danger(found: list[str]) -> tuple[Danger, int] | None:
     """What danger the clauses speak of, and in which clause; None where they speak of none.
 
-    ``self``: the help-seeker's own wish to die or self-injury; ``abuse``: violence suffered; ``harm``: towards
-    others; ``near``: suicide or self-injury of somebody else. The first of these that is found.
-    """
+    ``self``: the help-seeker's own wish to die or self-injury; ``abuse``: violence suffered; ``harm``:
+    towards others; ``near``: suicide or self-injury of somebody else. The first of these that is found."""
     whole, near = "，".join(found), None
     for i, clause in enumerate(found if _SELF.search(whole) else ()):
         if (match := _spoken(_SELF, clause)) and not _PLAY.search(clause):
             before = clause[: match.start()]
             others = [m.end() for m in _OTHERS.finditer(before)]
             mine = [m.end() for m in ME.finditer(before)]
-            if others and (not mine or others[-1] > mine[-1]) and not before.endswith(("让我", "叫我", "逼我")):
+            if (
+                others
+                and (not mine or others[-1] > mine[-1])
+                and not before.endswith(("让我", "叫我", "逼我"))
+            ):
                 near = near or ("near", i)
             else:
                 return "self", i
@@ -102,6 +104,6 @@ def danger(found: list[str]) -> tuple[Danger, int] | None:
 
 
 def speaks_of_self_harm(text: str) -> bool:
-    """Whether suicide or self-injury, not denied, is spoken of in the text, whoever's: a prompt for a human to
-    look, no assessment of risk."""
+    """Whether suicide or self-injury, not denied, is spoken of in the text, whoever's: a prompt for a human
+    to look, no assessment of risk."""
     return any(_spoken(_SELF, clause) and not _PLAY.search(clause) for clause in clauses(text))

@@ -85,7 +85,8 @@ def test_each_bias_has_a_cue(clause, bias):
 
 
 @pytest.mark.parametrize(
-    "clause", ["我应该怎么办呢", "他叫我应该早点睡吗？", "晚饭吃了面条", "我必须坐车才能到公司", "一天下来很愉快"]
+    "clause",
+    ["我应该怎么办呢", "他叫我应该早点睡吗？", "晚饭吃了面条", "我必须坐车才能到公司", "一天下来很愉快"],
 )
 def test_no_bias_without_a_cue(clause):
     assert beliefs.read([clause]) is None
@@ -101,6 +102,7 @@ def test_biases_are_those_of_the_lexicon():
     [
         ("我很焦虑，也很委屈，委屈得睡不着。", ("委屈", "焦虑")),
         ("我不紧张，就是难过。", ("悲伤",)),
+        ("我特别孤独，别难过。", ("孤独",)),
         ("没有觉得伤心难过，只是孤独。", ("孤独",)),
         ("我女朋友很难过，一直说她难过，我很内疚。", ("自责",)),
         ("我有社交恐惧，一上台就紧张。", ("焦虑",)),
@@ -173,7 +175,10 @@ def test_retelling(clause, told):
 def test_a_placeholder_is_kept_whole_or_left_out():
     clause = "很" * 36 + "[微信号]" + "很" * 10
     assert quote([clause], 0) == "「" + "很" * 36 + "」"
-    assert quote(["[手机号码]" + "很" * 60 + "紧张" + "很" * 9], 0, 69) == "「" + ("很" * 60 + "紧张" + "很" * 9)[-40:] + "」"
+    assert (
+        quote(["[手机号码]" + "很" * 60 + "紧张" + "很" * 9], 0, 69)
+        == "「" + ("很" * 60 + "紧张" + "很" * 9)[-40:] + "」"
+    )
     for post in (f"因为{clause}，我很紧张，在[公司]上班。", "[姓名]骂我，我和[姓名]都很紧张，[姓名]怎么办？"):
         chain = RULES.chain(post)
         for layer in LAYERS:
@@ -202,7 +207,9 @@ def test_frames_name_no_emotion_and_no_bias():
     assert not [(text, word) for text in everything for word in (*words, *names) if word in text]
 
 
-@pytest.mark.parametrize("post", ["？？？", "。", "啊", "1", "<>", "「」", "我" * 5000, "因为我很焦虑，" * 2000, "怎么办" * 3000])
+@pytest.mark.parametrize(
+    "post", ["？？？", "。", "啊", "1", "<>", "「」", "我" * 5000, "因为我很焦虑，" * 2000, "怎么办" * 3000]
+)
 def test_blank_short_and_very_long_posts(post):
     chain = RULES.chain(post)
     assert is_well_formed(render(chain, "好"))

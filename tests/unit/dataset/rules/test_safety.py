@@ -1,5 +1,5 @@
-"""Danger is seen where a post speaks of it, and not where an idiom or a denial only sounds so; its chain opens
-with safety. All posts are written for this test."""
+"""Danger is seen where a post speaks of it, and not where an idiom or a denial only sounds so; its chain
+opens with safety. All posts are written for this test."""
 
 import re
 
@@ -31,6 +31,10 @@ SELF = [
     "考不好我就去死。",
     "希望自己能在睡梦里死掉。",
     "我恨不得死了才清静。",
+    "我特别想死。",
+    "跟他吵完架我吞了大量的药。",
+    "我幻想过自己死后家人的反应。",
+    "有时想离开这个世界。",
     "我已经没有活下去的勇气了。",
 ]
 ABUSE = [
@@ -73,6 +77,7 @@ NONE = [
     "我被他的话打击到了，也被打断了好几次。",
     "最近在追一部电影，主角自杀那段我哭了。",
     "昨晚梦到楼下有人跳楼的新闻，其实什么事也没有。",
+    "他说离开就一了百了，我没拦他。",
     "昨天杀了一条鱼，手忙脚乱。",
     "我没有打算伤害别人，只是说气话。",
     "饿死了，忙死了，困死了，这就是我的一天。",
@@ -83,7 +88,11 @@ NONE = [
 
 @pytest.mark.parametrize(
     ("post", "kind"),
-    [(p, k) for k, posts in {"self": SELF, "abuse": ABUSE, "harm": HARM, "near": NEAR}.items() for p in posts],
+    [
+        (p, k)
+        for k, posts in {"self": SELF, "abuse": ABUSE, "harm": HARM, "near": NEAR}.items()
+        for p in posts
+    ],
 )
 def test_danger_is_seen(post, kind):
     found = safety.danger(clauses(post))
@@ -119,7 +128,14 @@ def test_words_of_danger_are_not_retold():
 
 @pytest.mark.parametrize(
     ("text", "spoken"),
-    [("我想自杀", True), ("妹妹自杀了", True), ("我没想过自杀", False), ("他打我", False), ("我很好", False), ("", False)],
+    [
+        ("我想自杀", True),
+        ("妹妹自杀了", True),
+        ("我没想过自杀", False),
+        ("他打我", False),
+        ("我很好", False),
+        ("", False),
+    ],
 )
 def test_speaks_of_self_harm(text, spoken):
     assert safety.speaks_of_self_harm(text) is spoken
