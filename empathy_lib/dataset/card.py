@@ -205,9 +205,12 @@ removed is in `funnel.csv`. Topics and strategies are those of the source.
 ## Limits
 {DATA_LIMITS[synthetic]} {CHAIN_LIMITS[annotator]}
 
-## Safety {statistics["self_harm_posts"]} post(s) hold a word of suicide or self-injury (a word list, no \
-assessment of risk). Whoever writes such \ a post needs a human: a crisis line, a doctor, somebody near. In
-mainland China: {CRISIS_LINE} (psychological \ aid), {EMERGENCY} (emergency). """
+## Safety
+{statistics["self_harm_posts"]} post(s) hold a word of suicide or self-injury (a word list, no \
+assessment of risk). Whoever writes such \
+a post needs a human: a crisis line, a doctor, somebody near. In mainland China: {CRISIS_LINE} \
+(psychological aid), {EMERGENCY} (emergency).
+"""
     path = folder / "README.md"
     path.write_text(text, encoding="utf-8")
     return path

@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/benchmarks/bench_annotator.py [file or folder of real posts …]
 
-Synthetic posts (600 of ``laptop``'s kind, another seed than the profile's) and each source named, at most
-1,000 posts. The last line is JSON. No real text is printed. """
+TABLE
+"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from empathy_lib.dataset.rules.chain import default_rules, named_nothing
 from empathy_lib.dataset.rules.clauses import clauses
 from empathy_lib.dataset.rules.safety import danger
 from empathy_lib.dataset.sources import read_source
-from empathy_lib.metrics.coe_accuracy import default_marker
+from empathy_lib.metrics.coe_accuracy import MARKED, default_marker
 from empathy_lib.metrics.grounding import cause_grounding, emotion_grounding
 
 SYNTHETIC, MOST, SAMPLE, SEED = 600, 1_000, 60, 77
@@ -49,23 +49,39 @@ def frame(layer: str, post: str) -> str:
 
 
 def row(items: list[Item], chain: Callable[[str], ChainOfEmpathy]) -> dict[str, float]:
-    """Figures of one source.""" posts = [item.question for item in items] started = time.process_time()
-    chains = [chain(post) for post in posts] spent = time.process_time() - started whole =
-    ["".join(getattr(c, layer) for layer in LAYERS) for c in chains] copied = [sum(len(q) for q in
-    re.findall("「(.*?)」", text)) / len(text) for text in whole] frames = {layer: Counter(frame(getattr(c,
-    layer), p) for c, p in zip(chains, posts, strict=True)) for layer in LAYERS} named = { f"{layer} names
-    nothing": share for layer, share in named_nothing(chains).items() if layer != "posts" } emotion = [v for
-    c, p in zip(chains, posts, strict=True) if (v := emotion_grounding(c.L1, p)) == v] cause = [v for c, p
-    in zip(chains, posts, strict=True) if (v := cause_grounding(c.L2, p)) == v] figures = { "posts":
-    len(posts), **named, "danger": sum(danger(clauses(post)) is not None for post in posts) / len(posts),
-    "quoted share of a chain": sum(copied) / len(copied), **{ f"most frequent frame of {layer}":
-    c.most_common(1)[0][1] / len(posts) for layer, c in frames.items() }, "distinct-3":
-    distinct(whole[:SAMPLE], 3, "char").value, "self-BLEU": self_bleu(whole[:SAMPLE]).value, "grounded
-    emotion": sum(emotion) / max(1, len(emotion)), "grounded cause": sum(cause) / max(1, len(cause)), "posts
-    a second": len(posts) / spent, } golds = [(c, i.gold, i.question) for c, i in zip(chains, items,
-    strict=True) if i.gold] marks = [default_marker().mark_chain(*one) for one in golds] for name in ("L1",
-    "cause", "bias", "belief", "L3"): figures[f"right {name}"] = sum(m[name] for m in marks) / len(marks) if
-    marks else float("nan") return figures
+    """Figures of one source."""
+    posts = [item.question for item in items]
+    started = time.process_time()
+    chains = [chain(post) for post in posts]
+    spent = time.process_time() - started
+    both = list(zip(chains, posts, strict=True))
+    whole = ["".join(getattr(c, layer) for layer in LAYERS) for c in chains]
+    copied = [sum(map(len, re.findall("「(.*?)」", text))) / len(text) for text in whole]
+    top = {
+        layer: Counter(frame(getattr(c, layer), p) for c, p in both).most_common(1)[0][1] for layer in LAYERS
+    }
+    named = named_nothing(chains)
+    figures = {
+        "posts": len(posts),
+        **{f"{layer} names nothing": named[layer] for layer in ("L1", "L2", "L3")},
+        "danger": mean([danger(clauses(post)) is not None for post in posts]),
+        "quoted share of a chain": mean(copied),
+        **{f"most frequent frame of {layer}": count / len(posts) for layer, count in top.items()},
+        "distinct-3": distinct(whole[:SAMPLE], 3, "char").value,
+        "self-BLEU": self_bleu(whole[:SAMPLE]).value,
+        "grounded emotion": mean([emotion_grounding(c.L1, p) for c, p in both]),
+        "grounded cause": mean([cause_grounding(c.L2, p) for c, p in both]),
+        "posts a second": len(posts) / spent,
+    }
+    golds = zip(chains, items, strict=True)
+    marks = [default_marker().mark_chain(c, item.gold, item.question) for c, item in golds]
+    return figures | {f"right {name}": mean([m[name] for m in marks]) for name in MARKED}
+
+
+def mean(values: list[float]) -> float:
+    """Mean of the values that are known; NaN without any."""
+    known = [value for value in values if value == value]
+    return sum(known) / len(known) if known else float("nan")
 
 
 def measure(paths: list[str], chain: Callable[[str], ChainOfEmpathy]) -> pd.DataFrame:

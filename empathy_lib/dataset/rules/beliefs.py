@@ -1,15 +1,18 @@
 """L2, second half: wordings of known cognitive biases.
 
 Knows: cues of each bias of the lexicon. Does not know: whether what is said is so; "没人理我" may be the
-plain truth. So a chain speaks of a possible leaning, and only where a cue stands."""
+plain truth. So a chain speaks of a possible leaning, and only where a cue stands.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-_SELF = r"(?:我|自己)(?:就|真|真的|果然|简直|其实|确实|根本|这个人|这种人|就像)*(?:是|像)?(?:太|很|多|"
-r"那么|这么|特别)?(?:一?个|一种)?"
+_SELF = (
+    r"(?:我|自己)(?:就|真|真的|果然|简直|其实|确实|根本|这个人|这种人|就像)*(?:是|像)?(?:太|很|多|"
+    r"那么|这么|特别)?(?:一?个|一种)?"
+)
 # The first that matches a clause counts there; of all clauses the one whose bias stands first here.
 _WORDINGS = {
     "personalization": (

@@ -2,7 +2,8 @@
 
 Knows: where a clause ends, how "I" becomes "the help-seeker", what can be left out. Does not know: which
 clause matters. Where a clause cannot be retold safely (it addresses somebody, it is long) it is quoted in
-「」, word for word."""
+「」, word for word.
+"""
 
 from __future__ import annotations
 

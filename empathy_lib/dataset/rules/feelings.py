@@ -1,7 +1,8 @@
 """L1: which emotions a post names, how strongly, in which area of life and since when.
 
 Knows: words of emotions, and whose they are as far as a clause tells. Does not know: sarcasm, and feelings
-that no word names."""
+that no word names.
+"""
 
 from __future__ import annotations
 

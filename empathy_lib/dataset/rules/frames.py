@@ -2,7 +2,8 @@
 
 Knows: sentences with {slots}. Does not know: posts. No frame holds a word of the lexicon's emotions or the
 name of a bias, so that a chain names what was found in the post and nothing else. Every L4 of a post that
-speaks of danger opens with safety and points to human help."""
+speaks of danger opens with safety and points to human help.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """L3: what the post asks for.
 
 Knows: wordings of a request for advice, validation or understanding. Does not know: a wish that no word
-tells; then the post counts as asking to be understood, and the chain says that nothing was asked."""
+tells; then the post counts as asking to be understood, and the chain says that nothing was asked.
+"""
 
 from __future__ import annotations
 

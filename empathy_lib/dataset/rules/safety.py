@@ -2,7 +2,8 @@
 
 Knows: words, what denies them just before, and idioms that only sound so (想死你了, 跳楼价). Does not know:
 how great a danger is, or irony. It is a prompt for a human being to look, no assessment of risk. Where it
-is in doubt (a question, 没勇气自杀) it says yes: a chain that opens with safety does no harm."""
+is in doubt (a question, 没勇气自杀) it says yes: a chain that opens with safety does no harm.
+"""
 
 from __future__ import annotations
 
