@@ -93,8 +93,7 @@ def rules_accuracy(items: list[Item]) -> dict[str, float] | None:
     (real data).
 
     Optimistic, and no held-out result: the rules' words and the synthetic posts come from the same project,
-    and some cues of ``validated`` (小题大做, 情有可原, 换作别人, 奇怪吗, 不正常) were added after reading the
-    synthetic posts' closing sentences.
+    and the wordings of requests were mended on synthetic posts of another seed.
     """
     known = [(item.question, item.gold) for item in items if item.gold]
     if not known:
