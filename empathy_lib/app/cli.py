@@ -141,7 +141,7 @@ def dataset(
     """Turn a counselling corpus into a CoE-annotated, leak-free dataset: splits, card, rejected.jsonl and
     report.json."""
     from empathy_lib.core.run import read_json
-    from empathy_lib.dataset import build, losses
+    from empathy_lib.dataset import annotate, build, losses
 
     overrides = parse_assignments(assignments or [])
     overrides |= {key: value for key, value in (("dataset.data", data), ("dataset.format", layout)) if value}
@@ -156,7 +156,8 @@ def dataset(
     print(f"{'reused' if reused else 'wrote'} {folder}")
     for key in ("read", "kept", "rejected", "removed", "questions", "answers", "leakage_pairs"):
         print(f"{key:14}{report[key]:>9,}")
-    for line in filter(None, [losses.advice(report.get("removed_most")), *report.get("remarks", [])]):
+    named = annotate.named_nothing_line(report.get("rules_named_nothing"))
+    for line in filter(None, [named, losses.advice(report.get("removed_most")), *report.get("remarks", [])]):
         print(line)
     if report["rejected"]:
         print(f"what was rejected, and why: {folder / 'rejected.jsonl'}")

@@ -20,12 +20,13 @@ from empathy_lib.core.run import MANIFEST, Run, cache_dir, generator, peak_gib, 
 from empathy_lib.core.schema import Item, read_jsonl, write_jsonl
 from empathy_lib.core.statistics import wilson_share
 from empathy_lib.core.text import visible_length
-from empathy_lib.dataset.annotate import annotate, resolve_annotator, speaks_of_self_harm
+from empathy_lib.dataset.annotate import annotate, resolve_annotator, rules_named_nothing
 from empathy_lib.dataset.card import write_card
 from empathy_lib.dataset.cleaning import NOISE_KINDS, Funnel, clean, planted_noise_report
 from empathy_lib.dataset.croissant import write_croissant
 from empathy_lib.dataset.deidentify import TYPES, deidentify_items
 from empathy_lib.dataset.losses import removed_most
+from empathy_lib.dataset.rules.safety import speaks_of_self_harm
 from empathy_lib.dataset.sources import Reading, read_source, source_digest
 from empathy_lib.dataset.split import SPLITS, LeakageError, leakage, split
 
@@ -101,6 +102,7 @@ def write_dataset(
     unchained = len([lost for lost in set_aside if lost["answer"] is not None])
     cost = {"construction_minutes": (time.monotonic() - started) / 60, "peak_gib": peak_gib()}
     counts = report(reading, funnel, found, unchained, figures, config)
+    counts["rules_named_nothing"] = rules_named_nothing(item for name in splits for item in splits[name])
     write_json(folder / "report.json", counts | {"leakage_pairs": len(leaks)} | cost)
     return figures
 

@@ -15,6 +15,7 @@ from huggingface_hub import DatasetCardData
 from pydantic import BaseModel
 
 from empathy_lib.core.config import DatasetConfig
+from empathy_lib.core.crisis import CRISIS_LINE, EMERGENCY
 from empathy_lib.core.schema import Item
 
 LANGUAGE = "zh"
@@ -73,8 +74,10 @@ DATA_LIMITS = {
 }
 CHAIN_LIMITS = {
     "gold": "The chains are only as good as the source's labels.",
-    "rules": "The chains are often shallow, all answers of a post share one, and without gold labels their "
-    "accuracy is unknown.",
+    "rules": "The chains are rule-made and never better than these rules: often shallow, one for all "
+    "answers of a "
+    "post, and without gold labels of unknown accuracy. `report.json` counts the posts of which they named "
+    "nothing.",
     "teacher": "No person has read the chains; the checks are lexical, and a fluent chain may still be "
     "wrong.",
 }
@@ -205,8 +208,8 @@ removed is in `funnel.csv`. Topics and strategies are those of the source.
 ## Safety
 {statistics["self_harm_posts"]} post(s) hold a word of suicide or self-injury (a word list, no \
 assessment of risk). Whoever writes such \
-a post needs a human: a crisis line, a doctor, somebody near. In mainland China: 12356 (psychological \
-aid), 120 (emergency).
+a post needs a human: a crisis line, a doctor, somebody near. In mainland China: {CRISIS_LINE} \
+(psychological aid), {EMERGENCY} (emergency).
 """
     path = folder / "README.md"
     path.write_text(text, encoding="utf-8")

@@ -25,7 +25,7 @@ from empathy_lib.core.errors import UserError
 from empathy_lib.core.identity import digest
 from empathy_lib.core.schema import Item
 from empathy_lib.core.text import content_bigrams
-from empathy_lib.dataset.annotate import speaks_of_self_harm
+from empathy_lib.dataset.rules.safety import speaks_of_self_harm
 
 LAYER_CHARS = (8, 200)
 # Characters of one layer are few and paraphrased, so a copied run of 3 in each refuses 95 % of the synthetic

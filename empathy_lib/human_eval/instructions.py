@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from empathy_lib.core.crisis import CRISIS_LINE, HELPLINES
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.paper import DIMENSIONS
 from empathy_lib.human_eval.ratings import DIMENSION_QUESTIONS
@@ -71,7 +72,6 @@ class Words:
     help: str
 
 
-CRISIS_LINE, HELPLINES = "12356", "findahelpline.com"  # mainland China; elsewhere
 WORDS = {
     "en": Words(
         title="Instructions for raters",

@@ -17,9 +17,9 @@ from empathy_lib.core.coe import ChainOfEmpathy, parse
 from empathy_lib.core.copying import mask_copied_spans
 from empathy_lib.core.schema import Gold
 from empathy_lib.core.text import visible_length
-from empathy_lib.dataset.annotate import MAX_QUOTE
 from empathy_lib.dataset.fragments import load_library
 from empathy_lib.dataset.lexicon import load_lexicon
+from empathy_lib.dataset.rules.clauses import MAX_QUOTE
 from empathy_lib.metrics.nearest import Candidate, Nearest, squeezed
 
 LAYER_OF = {"L1": "L1", "cause": "L2", "bias": "L2", "belief": "L2", "L3": "L3"}

@@ -16,7 +16,7 @@ import pandas as pd
 
 from empathy_lib.core.coe import ChainOfEmpathy, parse
 from empathy_lib.core.schema import Gold, Item
-from empathy_lib.dataset.annotate import default_rules
+from empathy_lib.dataset.rules.chain import default_rules
 from empathy_lib.metrics.coe_accuracy import ALL_MARKS, MARKED, MAX_EMOTIONS, Marker
 
 LEVELS = {

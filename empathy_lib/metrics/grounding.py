@@ -12,7 +12,7 @@ import math
 
 from empathy_lib.core.coe import parse
 from empathy_lib.core.text import content_bigrams
-from empathy_lib.dataset.annotate import emotion_words
+from empathy_lib.dataset.rules.chain import emotion_words
 from empathy_lib.metrics.coe_accuracy import default_marker
 
 # Of the gold chains of 120 synthetic validation posts 96 % share this much of L2 with their own post and 6 %

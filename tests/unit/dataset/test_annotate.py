@@ -14,14 +14,14 @@ from empathy_lib.core.config import DatasetConfig
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.schema import Answer, Gold, Item
 from empathy_lib.dataset.annotate import (
-    MAX_QUOTE,
-    RulesAnnotator,
     annotate,
-    default_rules,
+    named_nothing_line,
     resolve_annotator,
     rules_accuracy,
-    speaks_of_self_harm,
+    rules_named_nothing,
 )
+from empathy_lib.dataset.rules.chain import RulesAnnotator, default_rules
+from empathy_lib.dataset.rules.clauses import MAX_QUOTE
 from empathy_lib.dataset.sources import read_source
 
 RULES = RulesAnnotator(
@@ -61,11 +61,11 @@ def test_any_post_gives_a_grounded_well_formed_chain(post):
 
 def test_the_four_layers_of_a_plain_post():
     chain = RULES.chain("我最近很紧张，因为领导总让我加班。晚上睡不着，我完了，我该怎么办？")
-    assert chain.L1 == "来访者感到焦虑，原话是「我最近很紧张」。"
-    assert "「因为领导总让我加班」" in chain.L2
-    assert "「我完了」里可能有“灾难化”" in chain.L2
-    assert chain.L3 == "从「我该怎么办？」看，来访者希望得到建议。"
-    assert "焦虑" in chain.L4 and "步骤" in chain.L4
+    assert "焦虑" in chain.L1 and "最近" in chain.L1
+    assert "领导总让来访者加班" in chain.L2
+    assert "“灾难化”" in chain.L2 and "自己完了" in chain.L2
+    assert "希望得到建议" in chain.L3
+    assert "焦虑" in chain.L4 and "“灾难化”" in chain.L4
 
 
 @pytest.mark.parametrize(
@@ -82,18 +82,9 @@ def test_labels(post, emotion, intent):
 
 
 def test_without_cues_the_text_says_so():
-    chain = RULES.chain("你好，今天一直下雨没有停过，我坐着")
-    assert chain.L1 == "来访者没有直接说出情绪，所处的情境是「今天一直下雨没有停过」。"
-
-
-def test_a_long_clause_is_cut_around_its_cue():
-    (quote, *_) = quotes(RULES.chain("啊" * 100 + "紧张" + "呀" * 100))
-    assert len(quote) == MAX_QUOTE and "紧张" in quote
-
-
-def test_self_harm_puts_safety_first():
-    assert speaks_of_self_harm("我有时候真的不想活了") and not speaks_of_self_harm("我想好好活下去")
-    assert RULES.chain("我真的不想活了").L4.startswith("先关心来访者此刻是否安全")
+    chain = RULES.chain("你好，今天下雨没有停过，我坐着")
+    assert "没有直接说出情绪" in chain.L1 and "今天下雨没有停过" in chain.L1
+    assert "没有写明起因" in chain.L2 and "没有写明请求" in chain.L3
 
 
 def item(coe: ChainOfEmpathy | None, origin: str = "gold") -> Item:
@@ -123,6 +114,17 @@ def test_rules_replace_what_is_there_and_leave_the_input_alone():
     assert made.coe_origin == "rules"
     assert all(a.coe and a.coe != CHAIN for a in made.answers)
     assert raw.answers[0].coe == CHAIN and raw.coe_origin == "gold"
+
+
+def test_posts_of_which_the_rules_name_nothing_are_counted():
+    plain = item(None).model_copy(update={"question": "窗外下着雨，屋里很安静。"})
+    made = annotate([item(None), plain], "rules")
+    shares = rules_named_nothing(made)
+    assert shares == {"posts": 2, "L1": 0.5, "L2": 1.0, "L3": 0.5}
+    assert named_nothing_line(shares) == (
+        "the rules named nothing in L1 of 50%, L2 of 100%, L3 of 50% of 2 posts (emotion, cause, request)"
+    )
+    assert rules_named_nothing(annotate([item(CHAIN)], "gold")) is None and named_nothing_line(None) == ""
 
 
 def test_resolve_falls_back_and_says_so(capsys):
