@@ -8,13 +8,23 @@ The paper gives no hyper-parameters; every default below is our choice.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from empathy_lib.core.data_settings import Section
 
 WHEEL = "gemma-3-270m"
+
+
+def _tokens(value: Any) -> int | str:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 8):
+        return value
+    raise ValueError("give a number of tokens from 8 on, or auto: from the training texts, at most the cap")
+
+
+# A length in tokens; auto is settled on the training texts, see models/lengths.py.
+Tokens = Annotated[int | Literal["auto"], PlainValidator(_tokens)]
 
 
 class BaseModelConfig(Section):
@@ -31,11 +41,12 @@ class BaseModelConfig(Section):
         description="weights and arithmetic of SFT; auto, as elsewhere: bfloat16 where the hardware "
         "multiplies it, else float32",
     )
-    max_length: int = Field(
-        640,
-        ge=32,
-        description="longest prompt + completion in tokens; longer training items are dropped and counted",
+    max_length: Tokens = Field(
+        "auto",
+        description="longest prompt + completion of SFT in tokens; longer pairs are left out, counted and "
+        "said; auto: the longest training pair",
     )
+    max_length_cap: int = Field(768, ge=8, description="the most that max_length=auto gives")
 
 
 class LoraSettings(Section):
@@ -45,7 +56,12 @@ class LoraSettings(Section):
 
 
 class GenerationConfig(Section):
-    max_new_tokens: int = Field(320, ge=8)
+    max_new_tokens: Tokens = Field(
+        "auto",
+        description="longest completion of any policy, GRPO's too; SFT leaves out pairs with a longer one; "
+        "auto: what 99.5 % of the training completions need",
+    )
+    max_new_tokens_cap: int = Field(512, ge=8, description="the most that max_new_tokens=auto gives")
     temperature: float = Field(
         0.8, ge=0, description="0 is greedy decoding (not for GRPO, which must explore)"
     )
@@ -65,15 +81,30 @@ class SFTStageConfig(Section):
     learning_rate: float = Field(5e-5, gt=0)
     batch_size: int = Field(8, ge=1)
     gradient_accumulation: int = Field(1, ge=1)
-    warmup_ratio: float = Field(0.05, ge=0, le=1)
+    tokens_per_pass: int = Field(
+        0,
+        ge=0,
+        description="padded tokens of one forward and backward pass; a batch takes as many passes as that "
+        "needs, which changes its memory, not its gradient; 0: one pass",
+    )
+    warmup_ratio: float = Field(0.05, ge=0, le=1, description="share of the steps in which the rate rises")
+    warmup_steps: int = Field(
+        20, ge=0, description="at least so many steps of warm-up, but no more than a quarter of all"
+    )
     checkpoint_steps: int = Field(
-        50, ge=1, description="steps between checkpoints, and between looks at the validation loss"
+        50,
+        ge=1,
+        description="the most steps between checkpoints, and between looks at the validation loss; there "
+        "are at least five of them where there are as many steps",
     )
     patience: int = Field(
         3,
         ge=1,
         description="looks at the validation loss without a better one after which training stops; the "
         "policy with the best one is kept",
+    )
+    allow_worse_than_base: bool = Field(
+        False, description="keep a policy whose best validation loss is not below the base's own"
     )
     lora: LoraSettings = LoraSettings()
 
@@ -88,7 +119,22 @@ class RewardConfig(Section):
     )
     batch_size: int = Field(16, ge=1)
     temperature: float = Field(0.05, gt=0, description="InfoNCE temperature")
-    max_length: int = Field(192, ge=16, description="tokens of a question or answer that the encoder reads")
+    max_length: Tokens = Field(
+        "auto",
+        description="tokens of a post or reply that the encoder reads; auto: what 99 % of the posts have, or "
+        "twice what 99 % of the replies have",
+    )
+    max_length_cap: int = Field(256, ge=8, description="the most that max_length=auto gives")
+    tokens_per_pass: int = Field(
+        2048,
+        ge=8,
+        description="padded tokens that the encoder reads at once; texts of like length go together, "
+        "whatever their triplet",
+    )
+    warmup_ratio: float = Field(0.05, ge=0, le=1, description="share of the steps in which the rate rises")
+    warmup_steps: int = Field(
+        8, ge=0, description="at least so many steps of warm-up, but no more than a quarter of all"
+    )
     same_topic_share: float = Field(
         0.25, ge=0, le=1, description="triplets whose negative answers another post of the same topic"
     )
@@ -139,6 +185,10 @@ class GRPOStageConfig(Section):
         gt=0,
         description="of Adam; far above the gradients, as 1e-3, it leaves SGD with momentum, rate "
         "learning_rate / it",
+    )
+    warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps in which the rate rises")
+    warmup_steps: int = Field(
+        2, ge=0, description="at least so many steps of warm-up, but no more than a quarter of all"
     )
     beta: float = Field(0.02, ge=0, description="weight of the KL to the SFT policy")
     reward: Literal["threshold", "smooth"] = Field(

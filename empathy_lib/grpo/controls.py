@@ -16,7 +16,8 @@ from empathy_lib.core.config import Profile
 from empathy_lib.core.schema import Item
 from empathy_lib.models.base import load_policy
 from empathy_lib.reward.paid import AnswerReward
-from empathy_lib.sft.train import sft_pairs, train_sft
+from empathy_lib.sft.pairs import sft_pairs
+from empathy_lib.sft.train import train_sft
 
 # Passes over a token, a forward one counted as 1: sampling, the reference and the policy of GRPO's step
 # (1 + 1 + 3), and SFT's forward and backward (3).
@@ -66,5 +67,6 @@ def train_more_sft(
     batch = profile.sft.batch_size * profile.sft.gradient_accumulation
     pairs = sft_pairs(train, tokenizer, steps * batch, rng, coe=True)
     held = sft_pairs(validation, tokenizer, profile.sft.max_validation_items, rng, coe=True)
-    config = profile.sft.model_copy(update={"max_steps": steps})
+    # its start is no base that it had to beat
+    config = profile.sft.model_copy(update={"max_steps": steps, "allow_worse_than_base": True})
     return train_sft(policy, pairs, held, folder, config, profile.base_model, profile.seed, profile.tracking)
