@@ -58,8 +58,8 @@ class LoraSettings(Section):
 class GenerationConfig(Section):
     max_new_tokens: Tokens = Field(
         "auto",
-        description="longest completion of any policy, GRPO's too; SFT leaves out pairs with a longer one; "
-        "auto: what 99.5 % of the training completions need",
+        description="longest completion of any policy, GRPO's too; auto: what 99.5 % of the training "
+        "completions need, and SFT leaves out pairs with a longer one",
     )
     max_new_tokens_cap: int = Field(512, ge=8, description="the most that max_new_tokens=auto gives")
     temperature: float = Field(

@@ -204,7 +204,7 @@ def generate(
     if config.max_new_tokens == "auto":
         raise UserError(
             "generation.max_new_tokens=auto: not settled on training texts here; take "
-            "systems.decoding(run), or set a number of tokens"
+            "systems.generation_of(run), or set a number of tokens"
         )
     model.eval()
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)

@@ -63,7 +63,7 @@ def completion_room(run: Run) -> Length:
     return _completion_length(base_folder(run), run.stage("01_dataset"), identity, found)
 
 
-def decoding(run: Run) -> GenerationConfig:
+def generation_of(run: Run) -> GenerationConfig:
     """``generation`` of the profile with the number of new tokens that ``auto`` means on this run's training
     items."""
     generation = run.profile.generation
@@ -127,7 +127,7 @@ def complete(
     name = completions_stage(system, greedy=greedy, sample=sample, seed=seed)
     request = {
         # batch_size too: every batch has a seed of its own
-        "generation": decoding(run).model_dump(exclude={"max_new_tokens_cap"}),
+        "generation": generation_of(run).model_dump(exclude={"max_new_tokens_cap"}),
         "base": base_request(run.profile.base_model),
         "few_shot": run.profile.metrics.few_shot_examples if system == "few_shot" else None,
     }
@@ -149,7 +149,7 @@ def _fill(
         _append(path, [i.id for i in items], retriever.answers([i.question for i in items]))
         return
     done = len(_read(path)) if path.exists() else 0
-    config = decoding(run)
+    config = generation_of(run)
     size = config.batch_size
     model, tokenizer = load_policy(_policy_folder(run, system, trained))
     shots = few_shot_examples(run) if system == "few_shot" else []

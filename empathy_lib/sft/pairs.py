@@ -76,7 +76,13 @@ class Fit:
         return len(self.kept) - sum(self.kept)
 
     def select(self, pairs: Sequence[dict]) -> list[dict]:
-        """The pairs at the places that have room, also of the same answers without their chains."""
+        """The pairs at the places that have room, also of the same answers without their chains.
+
+        Raises:
+            UserError: none has.
+        """
+        if not any(self.kept):
+            raise UserError(f"no pair has room: {self}")
         return [pair for pair, kept in zip(pairs, self.kept, strict=True) if kept]
 
     def __str__(self) -> str:
@@ -86,15 +92,18 @@ class Fit:
         limit, remedy = f"longer than {self.length.tokens} tokens", f"raise {self.length.field}{cap}"
         if self.max_new_tokens is not None:
             limit += f" or with more than {self.max_new_tokens} to write"
-            remedy += " and generation.max_new_tokens_cap (or max_new_tokens, where it is set)"
+            remedy += " and generation.max_new_tokens_cap, or set generation.max_new_tokens"
         share = f"{self.left_out:,} of {len(self.kept):,} pairs ({self.left_out / len(self.kept):.1%})"
         return f"{share} are left out: {limit}; to keep them {remedy}, at the price of memory and time"
 
     def record(self) -> dict[str, Any]:
         """For a stage's files and its manifest."""
-        counts = {"pairs": len(self.kept), "left_out": self.left_out}
-        return {**counts, "max_length": self.length.tokens, "max_length_is": self.length.source} | {
-            "max_new_tokens": self.max_new_tokens
+        return {
+            "pairs": len(self.kept),
+            "left_out": self.left_out,
+            "max_length": self.length.tokens,
+            "max_length_is": self.length.source,
+            "max_new_tokens": self.max_new_tokens,
         }
 
 
@@ -102,7 +111,7 @@ def fit(
     pairs: Sequence[dict],
     tokenizer: PreTrainedTokenizerBase,
     models: BaseModelConfig,
-    max_new_tokens: int | None = None,
+    completions: Length | None = None,
 ) -> Fit:
     """Decide which pairs have room: a cut-off chain would teach the model to break the format.
 
@@ -110,16 +119,18 @@ def fit(
         pairs: of :func:`sft_pairs`.
         models: its ``max_length`` bounds prompt and completion together, end token included; ``auto`` is the
             longest pair, at most ``max_length_cap``.
-        max_new_tokens: what the policy will be allowed to write. It is not taught what it cannot finish.
+        completions: what the policy will be allowed to write; it is not taught what it could not finish.
+            A number that was set bounds no pair: whoever sets it may want short samples only.
     """
+    written_at_most = None if completions is None or completions.source == "set" else completions.tokens
     whole = [
         length + 1 for length in token_lengths(tokenizer, [p["prompt"] + p["completion"] for p in pairs])
     ]
     room = [True] * len(pairs)
-    if max_new_tokens is not None and pairs:
+    if written_at_most is not None and pairs:
         written = tokenizer([pair["completion"] for pair in pairs], add_special_tokens=False)["input_ids"]
-        room = [len(ids) + 1 <= max_new_tokens for ids in written]
+        room = [len(ids) + 1 <= written_at_most for ids in written]
     possible = [length for length, fits in zip(whole, room, strict=True) if fits]
     length = choose("base_model.max_length", models.max_length, possible or whole, models.max_length_cap)
     kept = [total <= length.tokens and fits for total, fits in zip(whole, room, strict=True)]
-    return Fit(tuple(kept), length, max_new_tokens)
+    return Fit(tuple(kept), length, written_at_most)

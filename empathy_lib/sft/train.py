@@ -61,8 +61,6 @@ def train_sft(
     model_config: BaseModelConfig,
     seed: int,
     tracking: Sequence[str] = (),
-    *,
-    max_new_tokens: int | None = None,
 ) -> list[dict]:
     """Fine-tune ``base`` on pairs, loss on the completion only; resumes from a checkpoint in ``folder``.
 
@@ -76,7 +74,6 @@ def train_sft(
             validation pair) and ``lengths.json`` (which pairs there was room for); while training also
             ``checkpoints/``.
         tracking: further trackers, as the profile's ``tracking``.
-        max_new_tokens: pairs with a longer completion are left out, too.
 
     Returns:
         The log records (``step``, ``loss`` in nats per completion token, ``eval_loss``, …).
@@ -93,16 +90,11 @@ def train_sft(
         return _keep(folder, config)
     # Base and pairs: what is too long is left out, not cut.
     model, tokenizer = load_policy(base, dtype=model_config.dtype)
-    room = fit(train, tokenizer, model_config, max_new_tokens)
+    room = fit(train, tokenizer, model_config)
     kept = room.select(train)
     same = model_config.model_copy(update={"max_length": room.length.tokens})
-    held_room = fit(validation, tokenizer, same, max_new_tokens)
+    held_room = fit(validation, tokenizer, same)
     held = held_room.select(validation)
-    if not kept or not held:
-        raise UserError(
-            f"no {'validation' if kept else 'training'} item fits base_model.max_length="
-            f"{room.length.tokens} tokens; raise it, or its cap, with --set"
-        )
     for what, found in (("training", room), ("validation", held_room)):
         if found.left_out:
             print(f"{what}: {found}")

@@ -1,5 +1,7 @@
 """Pairs with and without the chain, and which of them have room."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from empathy_lib.core import coe
 from empathy_lib.core.config import BaseModelConfig
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.schema import Answer
+from empathy_lib.models.lengths import Length
 from empathy_lib.sft import pairs as sft
 
 
@@ -27,6 +30,10 @@ def test_answer_without_chain_is_named(items, tokenizer, rng):
     bare = items[0].model_copy(update={"answers": [Answer(text="只有回复")]})
     with pytest.raises(UserError, match=r"item 't0'.*annotator=rules"):
         sft.sft_pairs([bare], tokenizer, 1, rng, coe=True)
+
+
+def written_up_to(tokens):
+    return Length("generation.max_new_tokens", tokens, "cap", 1, 0, 1)
 
 
 def whole(pair, tokenizer):
@@ -56,9 +63,11 @@ def test_what_cannot_be_written_to_its_end_is_not_taught(pairs, tokenizer):
         len(tokenizer(pair["completion"], add_special_tokens=False)["input_ids"]) + 1 for pair in pairs
     ]
     room = sorted(written)[3]
-    found = sft.fit(pairs, tokenizer, BaseModelConfig(max_length_cap=2000), room)
+    found = sft.fit(pairs, tokenizer, BaseModelConfig(max_length_cap=2000), written_up_to(room))
     assert found.kept == tuple(length <= room for length in written) and 0 < found.left_out < 8
     assert found.length.longest == max(whole(p, tokenizer) for p in found.select(pairs))
+    as_set = replace(written_up_to(room), source="set")
+    assert sft.fit(pairs, tokenizer, BaseModelConfig(max_length_cap=2000), as_set).left_out == 0
     assert found.record()["left_out"] == found.left_out and found.record()["max_new_tokens"] == room
 
 
@@ -66,7 +75,7 @@ def test_pairs_left_out_are_said_with_share_and_remedy(pairs, tokenizer):
     said = str(sft.fit(pairs, tokenizer, BaseModelConfig(max_length_cap=8)))
     assert said.startswith("8 of 8 pairs (100.0%) are left out: longer than 8 tokens; ")
     assert "raise base_model.max_length_cap" in said
-    said = str(sft.fit(pairs, tokenizer, BaseModelConfig(max_length=8), 9))
+    said = str(sft.fit(pairs, tokenizer, BaseModelConfig(max_length=8), written_up_to(9)))
     assert "or with more than 9 to write" in said and "raise base_model.max_length and generation" in said
 
 

@@ -139,7 +139,7 @@ def test_too_long_items_are_left_out_said_and_recorded(base, pairs, tmp_path, ca
     assert "training: 1 of 4 pairs (25.0%) are left out: longer than 400 tokens" in capsys.readouterr().out
     record = json.loads((tmp_path / "lengths.json").read_text())
     assert record["training"]["left_out"] == 1 and record["validation"]["left_out"] == 0
-    with pytest.raises(UserError, match=r"no training item fits base_model\.max_length=32"):
+    with pytest.raises(UserError, match=r"no pair has room: 1 of 1 pairs .* longer than 32 tokens"):
         short = BaseModelConfig(max_length=32)
         sft.train_sft(base, [long], [long], tmp_path / "none", SFTStageConfig(), short, seed=1)
 
