@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 from empathy_lib.core.config import RewardConfig
 from empathy_lib.reward import train as reward_model
 from empathy_lib.reward import triplets
-from empathy_lib.reward.batches import OncePerPost, TripletTrainer
+from empathy_lib.reward.batches import ByLengthLoss, OncePerPost, TripletTrainer
 
 
 @pytest.mark.parametrize("size", [2, 7, 16])
@@ -54,3 +56,34 @@ def test_training_meets_no_second_answer_to_a_post(base, items, tmp_path, monkey
             others = [text for other in batch if other is not row for text in other.values()]
             assert row["anchor"] not in others
             assert not any(reference in text for reference in item.references for text in others)
+
+
+@pytest.mark.parametrize("budget", [8, 64, 10_000])
+def test_texts_read_by_length_give_the_librarys_loss_and_gradient(base, items, monkeypatch, budget):
+    """Alone, in passes of which the later ones are computed again, and all at once."""
+    monkeypatch.setattr(reward_model, "working_dtype", lambda: torch.float32)
+    encoder = reward_model.load_encoder(base, 200)
+    texts = [
+        [item.question for item in items[:4]],
+        [item.references[0] for item in items[:4]],
+        ["好。", items[0].question * 2, items[1].references[1], "嗯"],
+    ]
+    sides = ("query", "document", "document")
+    columns = [
+        encoder.preprocess(column, prompt=reward_model.PROMPTS[side], task=side) | {"task": side}
+        for column, side in zip(texts, sides, strict=True)
+    ]
+    made = []
+    for loss in (
+        MultipleNegativesRankingLoss(encoder, scale=20),
+        ByLengthLoss(encoder, scale=20, tokens_per_pass=budget),
+    ):
+        encoder.zero_grad()
+        value = loss([dict(column) for column in columns], torch.arange(4))
+        value.backward()
+        made.append((value.item(), [p.grad.clone() for p in encoder.parameters() if p.grad is not None]))
+    (stock, expected), (ours, found) = made
+    assert ours == pytest.approx(stock, rel=1e-4) and len(found) == len(expected) > 10
+    assert all(
+        torch.allclose(one, other, rtol=1e-3, atol=1e-5) for one, other in zip(found, expected, strict=True)
+    )
