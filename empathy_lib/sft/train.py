@@ -92,8 +92,7 @@ def train_sft(
     model, tokenizer = load_policy(base, dtype=model_config.dtype)
     room = fit(train, tokenizer, model_config)
     kept = room.select(train)
-    same = model_config.model_copy(update={"max_length": room.length.tokens})
-    held_room = fit(validation, tokenizer, same)
+    held_room = fit(validation, tokenizer, model_config)
     held = held_room.select(validation)
     for what, found in (("training", room), ("validation", held_room)):
         if found.left_out:

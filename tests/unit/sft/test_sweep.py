@@ -16,7 +16,7 @@ def sweep(monkeypatch, tmp_path):
 
 
 def test_a_sweep_trains_each_rate_once_and_goes_on_where_it_was(sweep, hub_folder, tmp_path, capsys):
-    settings = {**TINY, "base_model.source": str(hub_folder), "sft.learning_rate": 1e-3}
+    settings = {**TINY, "base_model.source": str(hub_folder)}
     words = [str(tmp_path / "sweep"), "--profile", "smoke", "--pairs", "6", "--rates", "1e-3", "5"]
     words += [word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
     sweep["main"](words)
