@@ -159,8 +159,9 @@ def _keep(folder: Path, config: SFTStageConfig) -> list[dict]:
             f"lower sft.learning_rate ({config.learning_rate:g}), raise sft.max_items or sft.warmup_steps"
         )
         if not config.allow_worse_than_base:
+            where = folder / (REFUSED if (folder / REFUSED).is_dir() else "policy")
             raise UserError(
-                f"{found}; {remedy}; the policy lies in {folder / REFUSED} until other settings are trained, "
+                f"{found}; {remedy}; the policy lies in {where} until other settings are trained, "
                 f"and sft.allow_worse_than_base=true keeps it"
             )
         print(f"warning: {found}; kept, as sft.allow_worse_than_base says; otherwise {remedy}")

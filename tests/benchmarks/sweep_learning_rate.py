@@ -6,8 +6,8 @@
 Every rate trains anew from the same base, on the same pairs, with the profile's other settings; pairs
 without room are left out as in notebook 02. Each training is a stage of the run in FOLDER, so the same
 command goes on after a kill and reuses what is done; weights are not kept. The table shows the base's
-own loss (step 0), the best, its step, and the last. The last line is JSON; ``chosen`` has the lowest sum of both best losses
-among the rates at which both policies end below the base.
+own loss (step 0), the best, its step, and the last. The last line is JSON; ``chosen``
+has the lowest sum of both best losses among the rates at which both policies end below the base.
 """
 
 from __future__ import annotations
