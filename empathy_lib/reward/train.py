@@ -155,8 +155,6 @@ def train_reward(
     trainer.know([*triplets, *validation])
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
-    if trainer.state.global_step % config.checkpoint_steps:  # else the last step was evaluated already
-        trainer.evaluate()
     encoder.to(torch.bfloat16).save(str(folder / "encoder"), create_model_card=False)
     copy_licence(base, folder / "encoder")
     (folder / "encoder" / "done").touch()

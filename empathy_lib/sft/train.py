@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets import Dataset
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, PrinterCallback
 from trl import SFTConfig
 
 from empathy_lib.core.config import BaseModelConfig, SFTStageConfig
@@ -40,15 +40,6 @@ from empathy_lib.sft.pairs import fit
 from empathy_lib.sft.trainer import PassesTrainer
 
 REFUSED = "policy_refused"
-
-
-class EvaluateLast(TrainerCallback):
-    """The last step is evaluated like those at a multiple of ``eval_steps``: it may be the best."""
-
-    def on_step_end(self, args, state, control, **kwargs):
-        """Ask for it."""
-        if state.global_step >= state.max_steps:
-            control.should_evaluate = True
 
 
 @releases_memory
@@ -114,7 +105,6 @@ def train_sft(
             JsonlLog(log),
             SaveByTime(),
             CompileParts(),
-            EvaluateLast(),
             EarlyStoppingCallback(config.patience),
         ],
         tokens_per_pass=config.tokens_per_pass,
