@@ -91,7 +91,8 @@ class ByLengthLoss(MultipleNegativesRankingLoss):
     def forward(self, sentence_features: Iterable[dict[str, Any]], labels: torch.Tensor) -> torch.Tensor:
         """Loss of a batch; ``sentence_features`` are its columns, padded on the right."""
         columns = list(sentence_features)
-        if not isinstance(self.model, SentenceTransformer):  # wrapped, for several devices
+        # of other parts, or wrapped for several devices
+        if not isinstance(self.model, SentenceTransformer) or len(self.model) != 3:
             return super().forward(columns, labels)
         rows = [row for c in columns for row in zip(c["input_ids"], c["attention_mask"], strict=True)]
         lengths = [int(mask.sum()) for _, mask in rows]

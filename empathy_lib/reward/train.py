@@ -20,7 +20,7 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Router, Transformer
 from sklearn.metrics import roc_auc_score, roc_curve
-from transformers import AutoTokenizer, PrinterCallback
+from transformers import PrinterCallback
 
 from empathy_lib.core.config import RewardConfig
 from empathy_lib.core.copying import has_letters
@@ -111,16 +111,12 @@ def train_reward(
     if (folder / "encoder" / "done").is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return read_log(log)
-    room = reading_length(
-        config.max_length,
-        config.max_length_cap,
-        [t["anchor"] for t in triplets],
-        [t["positive"] for t in triplets],
-        AutoTokenizer.from_pretrained(base),
-    )
+    encoder = load_encoder(base, config.max_length_cap)
+    posts, replies = [t["anchor"] for t in triplets], [t["positive"] for t in triplets]
+    room = reading_length(config.max_length, config.max_length_cap, posts, replies, encoder.tokenizer)
     print(room)
     write_json(folder / "lengths.json", {"texts": room.record()})
-    encoder = load_encoder(base, room.tokens)
+    encoder.max_seq_length = room.tokens
     planned = planned_steps(len(triplets), config.batch_size, 1, config.epochs, config.max_steps)
     arguments = SentenceTransformerTrainingArguments(
         **trainer_arguments(folder / "checkpoints", seed, tracking, activation_checkpointing=False),
