@@ -114,7 +114,7 @@ def test_grpo_without_the_chain_is_asked_plainly_and_paid_for_the_whole_text(bas
     record = next(r for r in log if "reward" in r)
     assert record["completions/max_length"] == 8
     room = json.loads((tmp_path / "lengths.json").read_text())["completions"]
-    assert (room["tokens"], room["source"], room["longer"]) == (8, "cap", 12)
+    assert (room["tokens"], room["source"]) == (8, "cap") and room["longest"] > 8
     assert "rewards/r_answer/mean" in record and "rewards/r_format/mean" not in record
     assert record["reward"] == pytest.approx(record["rewards/r_answer/mean"])
     tokenizer = load_policy(base)[1]

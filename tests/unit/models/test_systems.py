@@ -41,11 +41,11 @@ def test_new_tokens_are_taken_from_the_runs_training_items(run, hub_folder):
     auto.profile.generation.max_new_tokens = "auto"
     found = systems.generation_of(auto).max_new_tokens
     assert found - 16 < longest <= found == systems.completion_room(auto).tokens
-    auto.profile.generation.max_new_tokens_cap = 24
-    assert systems.generation_of(auto).max_new_tokens == 24
+    auto.profile.generation.max_new_tokens_cap = 9
+    assert systems.generation_of(auto).max_new_tokens == 9
     items = systems.held_out(auto)[:1]
     systems.complete(auto, "base", items)
-    assert auto.manifest("completions/base")["config"]["generation"]["max_new_tokens"] == 24
+    assert auto.manifest("completions/base")["config"]["generation"]["max_new_tokens"] == 9
     assert systems.generation_of(run).max_new_tokens == 8  # set
 
 
