@@ -16,6 +16,7 @@ ENTRY = {"value", "interval", "n", "unit", "notebook"}
 def promised() -> set[str]:
     """The keys of ``headline.json`` that a complete run holds."""
     keys = {f"{system}.well_formed" for system in ("base", "sft", "grpo")}
+    keys |= {f"{system}.validation_loss" for system in ("base", "sft", "sft_no_coe")}
     keys |= {
         "grpo.r_answer_minus_sft",
         "rm.auc",

@@ -15,8 +15,10 @@ from empathy_lib.core.coe import answer_of
 from empathy_lib.core.config import Profile
 from empathy_lib.core.schema import Item
 from empathy_lib.models.base import load_policy
+from empathy_lib.models.lengths import completion_length
 from empathy_lib.reward.paid import AnswerReward
-from empathy_lib.sft.train import sft_pairs, train_sft
+from empathy_lib.sft.pairs import fit, sft_pairs
+from empathy_lib.sft.train import train_sft
 
 # Passes over a token, a forward one counted as 1: sampling, the reference and the policy of GRPO's step
 # (1 + 1 + 3), and SFT's forward and backward (3).
@@ -64,7 +66,10 @@ def train_more_sft(
     otherwise."""
     steps, tokenizer = more_sft_steps(profile), load_policy(policy)[1]
     batch = profile.sft.batch_size * profile.sft.gradient_accumulation
-    pairs = sft_pairs(train, tokenizer, steps * batch, rng, coe=True)
+    drawn = sft_pairs(train, tokenizer, steps * batch, rng, coe=True)
     held = sft_pairs(validation, tokenizer, profile.sft.max_validation_items, rng, coe=True)
-    config = profile.sft.model_copy(update={"max_steps": steps})
+    room = completion_length(profile.generation, train, tokenizer)
+    pairs, held = (fit(each, tokenizer, profile.base_model, room).select(each) for each in (drawn, held))
+    # its start is no base that it had to beat
+    config = profile.sft.model_copy(update={"max_steps": steps, "allow_worse_than_base": True})
     return train_sft(policy, pairs, held, folder, config, profile.base_model, profile.seed, profile.tracking)

@@ -20,11 +20,13 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig
 
 from empathy_lib.core.config import GenerationConfig, GRPOStageConfig
-from empathy_lib.core.run import generator
+from empathy_lib.core.run import generator, write_json
 from empathy_lib.core.schema import Item
 from empathy_lib.grpo.trainer import SharedPromptGRPOTrainer
 from empathy_lib.models.base import attention_name, load_policy
 from empathy_lib.models.decoding import compile_steps
+from empathy_lib.models.lengths import completion_length
+from empathy_lib.models.memory import releases_memory
 from empathy_lib.models.prompts import coe_prompt, plain_prompt
 from empathy_lib.models.training import (
     CompileParts,
@@ -36,6 +38,7 @@ from empathy_lib.models.training import (
     last_checkpoint,
     read_log,
     trainer_arguments,
+    warmup_steps,
     with_lora,
 )
 from empathy_lib.reward.paid import AnswerReward, r_format
@@ -48,6 +51,7 @@ def comparison(config: GRPOStageConfig, name: str) -> GRPOStageConfig:
     return config.model_copy(update=changes.get(name, {}))
 
 
+@releases_memory
 def train_grpo(
     policy: Path,
     items: list[Item],
@@ -69,6 +73,8 @@ def train_grpo(
         reward: what is paid beside ``r_format``: an :class:`AnswerReward`, or a function of one's own in
             TRL's signature, ``f(completions, question, **_) -> list[float]``; the log calls it ``r_answer``.
         folder: gets ``policy/`` and ``log.jsonl``; while training also ``checkpoints/``.
+        generation: sampling; ``max_new_tokens`` is the longest completion, ``auto`` as the items' answers
+            ask for.
         tracking: further trackers, as the profile's ``tracking``.
         shown: posts that are answered greedily at every checkpoint, into ``folder/samples.jsonl``.
         chain: whether the policy writes a chain. Without, it is asked by ``plain_prompt``, its whole
@@ -86,6 +92,9 @@ def train_grpo(
         return read_log(log)
     # Policy and posts; the room that the longest prompt and completion take decides the compiled cache.
     model, tokenizer = load_policy(policy)
+    room = completion_length(generation, items, tokenizer)
+    generation = generation.model_copy(update={"max_new_tokens": room.tokens})
+    write_json(folder / "lengths.json", {"completions": room.record()})
     count, prompt = config.max_steps * config.prompts_per_step, coe_prompt if chain else plain_prompt
     dataset = prompts_of(items, tokenizer, count, seed, prompt)
     longest = max(len(ids) for ids in tokenizer(list(dataset["prompt"]))["input_ids"])
@@ -136,7 +145,7 @@ def grpo_arguments(
         # shuffled already: TRL's sampler forgets its order when a run of several epochs resumes
         shuffle_dataset=False,
         learning_rate=config.learning_rate,
-        warmup_steps=0.1,
+        warmup_steps=warmup_steps(config.max_steps, config.warmup_ratio, config.warmup_steps),
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=rollouts // micro,
         num_generations=config.num_generations,

@@ -7,12 +7,9 @@ Does not know: what a prompt says (``prompts``) or how a policy is trained.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import os
-import platform
 import shutil
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +33,7 @@ from empathy_lib.core.identity import digest, file_digest
 from empathy_lib.core.run import cache_dir
 from empathy_lib.models import attention, wheel
 from empathy_lib.models.decoding import use_quick_generate
+from empathy_lib.models.memory import keep_freed_memory
 from empathy_lib.models.vocabulary import trim_model, trim_tokenizer
 
 _TRIM_VERSION = 1
@@ -203,6 +201,11 @@ def generate(
     Returns:
         Completions in the order of ``prompts``, without the prompt and without special tokens.
     """
+    if config.max_new_tokens == "auto":
+        raise UserError(
+            "generation.max_new_tokens=auto: not settled on training texts here; take "
+            "systems.generation_of(run), or set a number of tokens"
+        )
     model.eval()
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
     completions = [""] * len(prompts)
@@ -221,18 +224,6 @@ def generate(
         for index, text in zip(batch, texts, strict=True):
             completions[index] = text
     return completions
-
-
-def keep_freed_memory() -> bool:
-    """Let glibc keep what tensors free instead of giving it back to the kernel; True where that could be set.
-
-    By default each large tensor is mapped afresh and faulted in page by page: about an eighth of a training
-    step on 2 cores.
-    """
-    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
-        return False
-    libc, mmap_max, trim_threshold = ctypes.CDLL("libc.so.6"), -4, -1  # constants of malloc.h
-    return bool(libc.mallopt(mmap_max, 0) and libc.mallopt(trim_threshold, 2**31 - 1))
 
 
 keep_freed_memory()

@@ -39,7 +39,9 @@ def mean_log_probability(
         lengths = torch.tensor([len(row) for row in rows], device=model.device)
         known = torch.arange(ids.shape[1], device=model.device) < lengths[:, None]
         logits = model(input_ids=ids, attention_mask=known.long()).logits[:, :-1]
-        taken = torch.gather(logits, 2, ids[:, 1:, None])[..., 0].float() - logits.float().logsumexp(-1)
+        # text by text: the whole batch in float32 would be its largest tensor
+        total = torch.stack([row.float().logsumexp(-1) for row in logits])
+        taken = torch.gather(logits, 2, ids[:, 1:, None])[..., 0].float() - total
         sums = (taken * known[:, 1:]).sum(1) / (lengths - 1)
         found[places] = sums.cpu().numpy()
     return found

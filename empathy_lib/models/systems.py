@@ -6,13 +6,16 @@ Does not know: what the completions are worth (``metrics``).
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from transformers import AutoTokenizer
 
+from empathy_lib.core.config import GenerationConfig
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import Run, generator
 from empathy_lib.core.schema import Item
@@ -20,6 +23,8 @@ from empathy_lib.dataset.build import load_splits
 from empathy_lib.models.base import base_request, generate, load_policy, prepare_base
 from empathy_lib.models.encoder import Encoder
 from empathy_lib.models.fluency import mean_log_probability
+from empathy_lib.models.lengths import Length, completion_length
+from empathy_lib.models.memory import releases_memory
 from empathy_lib.models.prompts import base_prompt, coe_prompt, few_shot_prompt, plain_prompt, training_texts
 from empathy_lib.models.retrieval import Bm25Retriever
 
@@ -42,6 +47,29 @@ def base_folder(run: Run) -> Path:
     """Folder of the run's prepared base; fetched, verified and trimmed on the first call."""
     train = load_splits(run.stage("01_dataset"))["train"]
     return prepare_base(run.profile.base_model, training_texts(train))
+
+
+@functools.cache
+def _completion_length(base: Path, dataset: Path, identity: str, generation: str) -> Length:
+    """As :func:`completion_room`; what ``dataset`` holds is told by its ``identity``."""
+    config = GenerationConfig.model_validate_json(generation)
+    return completion_length(config, load_splits(dataset)["train"], AutoTokenizer.from_pretrained(base))
+
+
+def completion_room(run: Run) -> Length:
+    """``generation.max_new_tokens`` of this run, and how its training completions lie to it."""
+    identity = run.manifest("01_dataset").get("identity", "")
+    found = run.profile.generation.model_dump_json()
+    return _completion_length(base_folder(run), run.stage("01_dataset"), identity, found)
+
+
+def generation_of(run: Run) -> GenerationConfig:
+    """``generation`` of the profile with the number of new tokens that ``auto`` means on this run's training
+    items."""
+    generation = run.profile.generation
+    if generation.max_new_tokens != "auto":
+        return generation
+    return generation.model_copy(update={"max_new_tokens": completion_room(run).tokens})
 
 
 def held_out(run: Run) -> list[Item]:
@@ -99,7 +127,7 @@ def complete(
     name = completions_stage(system, greedy=greedy, sample=sample, seed=seed)
     request = {
         # batch_size too: every batch has a seed of its own
-        "generation": run.profile.generation.model_dump(),
+        "generation": generation_of(run).model_dump(exclude={"max_new_tokens_cap"}),
         "base": base_request(run.profile.base_model),
         "few_shot": run.profile.metrics.few_shot_examples if system == "few_shot" else None,
     }
@@ -110,6 +138,7 @@ def complete(
     return [_STOPS.split(text)[0].strip() for text in _read(run.stage(name) / "completions.jsonl").values()]
 
 
+@releases_memory
 def _fill(
     run: Run, system: str, trained: int, items: list[Item], path: Path, purpose: str, *, greedy: bool
 ) -> None:
@@ -120,7 +149,8 @@ def _fill(
         _append(path, [i.id for i in items], retriever.answers([i.question for i in items]))
         return
     done = len(_read(path)) if path.exists() else 0
-    size = run.profile.generation.batch_size
+    config = generation_of(run)
+    size = config.batch_size
     model, tokenizer = load_policy(_policy_folder(run, system, trained))
     shots = few_shot_examples(run) if system == "few_shot" else []
     prompt_of: dict[str, Callable[[str], str]] = {
@@ -133,9 +163,8 @@ def _fill(
     for start in range(done, len(items), size):
         batch = items[start : start + size]
         seed = int(generator(run.profile.seed, f"{purpose}/{start}").integers(2**31))
-        texts = generate(
-            model, tokenizer, [build(i.question) for i in batch], run.profile.generation, seed, greedy=greedy
-        )
+        prompts = [build(i.question) for i in batch]
+        texts = generate(model, tokenizer, prompts, config, seed, greedy=greedy)
         _append(path, [i.id for i in batch], texts)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import shutil
 import time
@@ -128,11 +129,23 @@ class JsonlLog(TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         """Write one record."""
+        self.write(state.global_step, logs or {})
+
+    def write(self, step: int, record: dict[str, Any]) -> None:
+        """Append ``record`` with its step."""
         with self.path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
+            handle.write(json.dumps({"step": step, **record}) + "\n")
 
 
-class SampleLog(JsonlLog):
+class ItemLog(JsonlLog):
+    """What whoever holds it writes at a step, such as the validation loss of every pair; cut as the log is
+    where a run resumes."""
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """What the trainer logs is kept elsewhere."""
+
+
+class SampleLog(ItemLog):
     """Answer the same prompts at every checkpoint, greedily (which draws nothing from the run's random
     numbers), into a JSONL file."""
 
@@ -142,15 +155,12 @@ class SampleLog(JsonlLog):
         super().__init__(path)
         self.tokenizer, self.prompts, self.config = tokenizer, list(prompts), config
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        """What the trainer logs is kept elsewhere."""
-
     def on_save(self, args, state, control, model=None, **kwargs):
         """Write one record."""
         training = model.training
         completions = generate(model, self.tokenizer, self.prompts, self.config, seed=0, greedy=True)
         model.train(training)
-        super().on_log(args, state, control, {"completions": completions})
+        self.write(state.global_step, {"completions": completions})
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -213,6 +223,25 @@ class CompileParts(TrainerCallback):
             compile_parts(each, state.max_steps * args.gradient_accumulation_steps)
 
 
+def planned_steps(examples: int, batch: int, accumulation: int, epochs: float, max_steps: int) -> int:
+    """Optimizer steps that a trainer plans for so many examples; ``max_steps`` -1: as ``epochs`` ask for."""
+    if max_steps > 0:
+        return max_steps
+    return math.ceil(epochs * math.ceil(math.ceil(examples / batch) / accumulation))
+
+
+def warmup_steps(planned: int, ratio: float, steps: int) -> int:
+    """Steps in which the learning rate rises: a share of those planned, at least ``steps``, at most a
+    quarter."""
+    return min(max(math.ceil(ratio * planned), steps), planned // 4)
+
+
+def looks_at_validation(planned: int, steps: int) -> int:
+    """Steps between two looks at the validation loss: ``steps``, or fewer, so that there are five and early
+    stopping can see the first rise."""
+    return max(1, min(steps, planned // 5))
+
+
 def trainer_arguments(folder: Path, seed: int, tracking: Sequence[str] = (), **more: Any) -> dict[str, Any]:
     """Arguments that every trainer of this project shares.
 
@@ -245,10 +274,12 @@ def trainer_arguments(folder: Path, seed: int, tracking: Sequence[str] = (), **m
     }
 
 
-def finish_policy(model, tokenizer: PreTrainedTokenizerBase, start: Path, folder: Path) -> None:
+def finish_policy(
+    model, tokenizer: PreTrainedTokenizerBase, start: Path, folder: Path, name: str = "policy"
+) -> None:
     """Save ``folder/policy``, trained from ``start``, and mark it whole; the checkpoints, no longer needed,
     go."""
-    save_policy(model, tokenizer, folder / "policy")
-    copy_licence(start, folder / "policy")
-    (folder / "policy" / "done").touch()
+    save_policy(model, tokenizer, folder / name)
+    copy_licence(start, folder / name)
+    (folder / name / "done").touch()
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -1,6 +1,7 @@
-"""Batches for InfoNCE in which no post is met twice, be it as anchor or as the post that a negative answers.
+"""Batches for InfoNCE in which no post is met twice, be it as anchor or as the post that a negative answers,
+and how their texts are read.
 
-Knows: sentence-transformers' batch samplers. Does not know: texts, the loss.
+Knows: sentence-transformers' batch samplers and loss. Does not know: texts.
 
 Every other text of a batch counts as a wrong answer to an anchor. A second answer to the same post, as
 another triplet's positive or negative, would be pushed away though it is right. The library's
@@ -11,13 +12,21 @@ would lose its place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
-from sentence_transformers import SentenceTransformerTrainer
+import torch
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.base.sampler import DefaultBatchSampler
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
+
+from empathy_lib.models.passes import deal
 
 _SIDES = ("anchor", "positive", "negative")
+_KEPT_PASSES = 2  # whose activations wait for the backward pass; those of further ones are computed again
 
 
 class OncePerPost(DefaultBatchSampler):
@@ -63,3 +72,50 @@ class TripletTrainer(SentenceTransformerTrainer):
         """Whatever else the library asks of a sampler (labels, a shared generator) does not matter here."""
         touched = [self.posts[tuple(row[side] for side in _SIDES)] for row in dataset]
         return OncePerPost(touched, batch_size, seed or 0)
+
+
+class ByLengthLoss(MultipleNegativesRankingLoss):
+    """The library's loss, with all texts of a batch read in passes of like length.
+
+    The library pads all replies of a batch to the longest, and keeps the activations of all. The loss and its
+    gradient are the same. For an encoder of three parts: transformer, pooling, and what is each side's own.
+
+    Args:
+        tokens_per_pass: padded tokens of one pass.
+    """
+
+    def __init__(self, model: SentenceTransformer, scale: float, *, tokens_per_pass: int):
+        super().__init__(model, scale=scale)
+        self.tokens_per_pass = tokens_per_pass
+
+    def forward(self, sentence_features: Iterable[dict[str, Any]], labels: torch.Tensor) -> torch.Tensor:
+        """Loss of a batch; ``sentence_features`` are its columns, padded on the right."""
+        columns = list(sentence_features)
+        # of other parts, or wrapped for several devices
+        if not isinstance(self.model, SentenceTransformer) or len(self.model) != 3:
+            return super().forward(columns, labels)
+        rows = [row for c in columns for row in zip(c["input_ids"], c["attention_mask"], strict=True)]
+        lengths = [int(mask.sum()) for _, mask in rows]
+        order, pooled = [], []
+        for number, part in enumerate(deal(lengths, self.tokens_per_pass)):
+            ids, mask = (
+                pad_sequence([rows[row][side][: lengths[row]] for row in part], batch_first=True)
+                for side in (0, 1)
+            )
+            if number < _KEPT_PASSES or not torch.is_grad_enabled():
+                pooled.append(self._pooled(ids, mask))
+            else:
+                pooled.append(checkpoint(self._pooled, ids, mask, use_reentrant=False))
+            order += part
+        vectors = torch.cat(pooled)[torch.tensor(order).argsort().to(pooled[0].device)]
+        split = vectors.split([len(column["input_ids"]) for column in columns])
+        sides = self.model[2]
+        embeddings = [
+            sides({"sentence_embedding": each}, task=column["task"])["sentence_embedding"]
+            for each, column in zip(split, columns, strict=True)
+        ]
+        return self.compute_loss_from_embeddings(embeddings, labels)
+
+    def _pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        transformer, pooling, _ = self.model
+        return pooling(transformer({"input_ids": ids, "attention_mask": mask}))["sentence_embedding"]

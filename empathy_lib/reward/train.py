@@ -11,13 +11,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Router, Transformer
 from sklearn.metrics import roc_auc_score, roc_curve
 from transformers import PrinterCallback
@@ -26,17 +26,21 @@ from empathy_lib.core.config import RewardConfig
 from empathy_lib.core.copying import has_letters
 from empathy_lib.core.run import Run, read_json, write_json
 from empathy_lib.models.base import attention_name, device, working_dtype
+from empathy_lib.models.lengths import reading_length
+from empathy_lib.models.memory import releases_memory
 from empathy_lib.models.training import (
     CompileParts,
     JsonlLog,
     MasterAdamW,
     SaveByTime,
     last_checkpoint,
+    planned_steps,
     read_log,
     trainer_arguments,
+    warmup_steps,
 )
 from empathy_lib.models.wheel import copy_licence
-from empathy_lib.reward.batches import TripletTrainer
+from empathy_lib.reward.batches import ByLengthLoss, TripletTrainer
 
 # One encoder reads both sides; each text is marked with its side, and answers pass a linear layer of their
 # own (see load_encoder).
@@ -44,13 +48,16 @@ PROMPTS = {"query": "求助帖：", "document": "回复："}
 SIDES = {"anchor": "query", "positive": "document", "negative": "document"}
 
 
-def load_encoder(folder: Path | str, max_length: int) -> SentenceTransformer:
+def load_encoder(folder: Path | str, max_length: int | Literal["auto"]) -> SentenceTransformer:
     """A mean-pooled, unit-length encoder of posts and answers, from a decoder's or a trained encoder's
     folder.
 
     Posts and answers share the decoder; answers then pass one linear layer, which starts as the identity.
     Without it a copied post lies where the post lies, so no amount of copies among the negatives teaches the
     encoder to push them away.
+
+    Args:
+        max_length: tokens that an untrained encoder is to read; a trained one knows its own.
     """
     where, dtype = str(device()), working_dtype()
     model_kwargs = {"dtype": dtype, "attn_implementation": attention_name()}
@@ -76,6 +83,7 @@ def load_encoder(folder: Path | str, max_length: int) -> SentenceTransformer:
     return SentenceTransformer(modules=[transformer, Pooling(size, pooling_mode="mean"), sides], device=where)
 
 
+@releases_memory
 def train_reward(
     base: Path,
     triplets: list[dict],
@@ -91,8 +99,8 @@ def train_reward(
     Args:
         base: folder of a prepared base.
         triplets: of :func:`empathy_lib.reward.triplets.build_triplets`; ``validation`` likewise.
-        folder: gets ``encoder/`` and ``log.jsonl``; while training also ``checkpoints/``, from which a killed
-            run resumes.
+        folder: gets ``encoder/``, ``log.jsonl`` and ``lengths.json`` (how much of a text is read); while
+            training also ``checkpoints/``, from which a killed run resumes.
         tracking: further trackers, as the profile's ``tracking``.
 
     Returns:
@@ -103,13 +111,19 @@ def train_reward(
     if (folder / "encoder" / "done").is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return read_log(log)
-    encoder = load_encoder(base, config.max_length)
+    encoder = load_encoder(base, config.max_length_cap)
+    posts, replies = [t["anchor"] for t in triplets], [t["positive"] for t in triplets]
+    room = reading_length(config.max_length, config.max_length_cap, posts, replies, encoder.tokenizer)
+    print(room)
+    write_json(folder / "lengths.json", {"texts": room.record()})
+    encoder.max_seq_length = room.tokens
+    planned = planned_steps(len(triplets), config.batch_size, 1, config.epochs, config.max_steps)
     arguments = SentenceTransformerTrainingArguments(
         **trainer_arguments(folder / "checkpoints", seed, tracking, activation_checkpointing=False),
         num_train_epochs=config.epochs,
         max_steps=config.max_steps,
         learning_rate=config.learning_rate,
-        warmup_steps=0.05,
+        warmup_steps=warmup_steps(planned, config.warmup_ratio, config.warmup_steps),
         per_device_train_batch_size=config.batch_size,
         per_device_eval_batch_size=config.batch_size,
         logging_steps=5,
@@ -130,15 +144,13 @@ def train_reward(
         args=arguments,
         train_dataset=Dataset.from_list([{k: t[k] for k in SIDES} for t in triplets]),
         eval_dataset=Dataset.from_list([{k: t[k] for k in SIDES} for t in validation]),
-        loss=MultipleNegativesRankingLoss(encoder, scale=1 / config.temperature),
+        loss=ByLengthLoss(encoder, scale=1 / config.temperature, tokens_per_pass=config.tokens_per_pass),
         optimizers=(MasterAdamW(rates, lr=config.learning_rate), None),
         callbacks=[JsonlLog(log), SaveByTime(), CompileParts()],
     )
     trainer.know([*triplets, *validation])
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
-    if trainer.state.global_step % config.checkpoint_steps:  # else the last step was evaluated already
-        trainer.evaluate()
     encoder.to(torch.bfloat16).save(str(folder / "encoder"), create_model_card=False)
     copy_licence(base, folder / "encoder")
     (folder / "encoder" / "done").touch()

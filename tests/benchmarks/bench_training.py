@@ -46,6 +46,7 @@ from empathy_lib.grpo import train as grpo
 from empathy_lib.models import compiling
 from empathy_lib.models.base import prepare_base
 from empathy_lib.models.prompts import training_texts
+from empathy_lib.sft import sft_pairs
 from empathy_lib.sft import train as sft
 
 VARIANTS, STAGES = ("stock", "trimmed", "ours"), ("sft", "grpo")
@@ -145,13 +146,18 @@ def base_of(variant: str, texts: list[str]) -> Path:
 def time_sft(variant: str, items: list, base: Path, folder: Path, size: int) -> dict[str, float]:
     """Tokens a second of SFT with ``size`` pairs a step, and for ours the share of bare matrix products."""
     profile = load_profile("laptop")
-    pairs = sft.sft_pairs(
+    pairs = sft_pairs(
         items, AutoTokenizer.from_pretrained(base), size * STEPS[variant], generator(SEED, "bench"), coe=True
     )
     if variant == "ours":
         Clock.watches = True
         config = profile.sft.model_copy(
-            update={"max_steps": STEPS[variant], "checkpoint_steps": 1000, "batch_size": size}
+            update={
+                "max_steps": STEPS[variant],
+                "checkpoint_steps": 1000,
+                "batch_size": size,
+                "allow_worse_than_base": True,  # so few steps are to be timed, not to teach
+            }
         )
         sft.train_sft(base, pairs, pairs[:1], folder, config, profile.base_model, SEED)
     else:

@@ -111,6 +111,11 @@ def test_unknown_fields_are_named_with_a_near_one(key, near):
         ("dataset.answers_per_question", [1, 2, 3]),
         ("human_eval.ratings", None),
         ("seed", -1),  # no random generator takes it
+        ("base_model.max_length", 7),
+        ("generation.max_new_tokens", "long"),
+        ("generation.max_new_tokens", 12.5),
+        ("reward.max_length", True),
+        ("reward.max_length", None),
     ],
 )
 def test_bad_values_are_named(key, value):
@@ -119,6 +124,16 @@ def test_bad_values_are_named(key, value):
     assert f"--set {key}={value}: field '{key.split('.')[-1]}'" in str(error.value) and "\n" not in str(
         error.value
     )
+
+
+def test_lengths_are_numbers_or_follow_the_data():
+    loaded = load_profile("laptop")
+    assert loaded.base_model.max_length == loaded.generation.max_new_tokens == "auto"
+    assert loaded.reward.max_length == "auto"
+    loaded = load_profile("laptop", {"generation.max_new_tokens": 304, "base_model.max_length": "auto"})
+    assert (loaded.generation.max_new_tokens, loaded.base_model.max_length) == (304, "auto")
+    with pytest.raises(UserError, match="give a number of tokens from 8 on, or auto"):
+        load_profile("laptop", {"reward.max_length": "all"})
 
 
 def test_field_names_are_what_set_takes():

@@ -1,5 +1,7 @@
 """GRPO on a tiny random model: what is shown, compared and learnt."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -107,9 +109,12 @@ def test_grpo_runs_from_the_sft_policy(base, items, tmp_path, monkeypatch, tunin
 def test_grpo_without_the_chain_is_asked_plainly_and_paid_for_the_whole_text(base, items, tmp_path):
     config = GRPOStageConfig(max_steps=1, prompts_per_step=1, num_generations=4, micro_batch=4)
     reward = paid.AnswerReward(FakeJudge(), "smooth")
-    short = GenerationConfig(max_new_tokens=8)
+    short = GenerationConfig(max_new_tokens_cap=8)  # auto, which the items' answers would make longer
     log = grpo.train_grpo(base, items, reward, tmp_path, config, short, seed=1, chain=False)
     record = next(r for r in log if "reward" in r)
+    assert record["completions/max_length"] == 8
+    room = json.loads((tmp_path / "lengths.json").read_text())["completions"]
+    assert (room["tokens"], room["source"]) == (8, "cap") and room["longest"] > 8
     assert "rewards/r_answer/mean" in record and "rewards/r_format/mean" not in record
     assert record["reward"] == pytest.approx(record["rewards/r_answer/mean"])
     tokenizer = load_policy(base)[1]

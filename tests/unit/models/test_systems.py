@@ -4,11 +4,12 @@ import json
 import shutil
 
 import pytest
+from transformers import AutoTokenizer
 
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import Run
 from empathy_lib.core.schema import write_jsonl
-from empathy_lib.models import systems
+from empathy_lib.models import lengths, systems
 
 
 @pytest.fixture
@@ -30,6 +31,26 @@ def test_completions_are_cached(run, monkeypatch):
     monkeypatch.setattr(systems, "generate", None)  # would fail if called
     assert systems.complete(run, "base", items) == first
     assert len(first) == 4
+
+
+def test_new_tokens_are_taken_from_the_runs_training_items(run, hub_folder):
+    longest = max(
+        lengths.completion_lengths(systems.load_splits(run.stage("01_dataset"))["train"], tokens(run))
+    )
+    auto = Run(run.profile.model_copy(deep=True), run.path)
+    auto.profile.generation.max_new_tokens = "auto"
+    found = systems.generation_of(auto).max_new_tokens
+    assert found - 16 < longest <= found == systems.completion_room(auto).tokens
+    auto.profile.generation.max_new_tokens_cap = 9
+    assert systems.generation_of(auto).max_new_tokens == 9
+    items = systems.held_out(auto)[:1]
+    systems.complete(auto, "base", items)
+    assert auto.manifest("completions/base")["config"]["generation"]["max_new_tokens"] == 9
+    assert systems.generation_of(run).max_new_tokens == 8  # set
+
+
+def tokens(run):
+    return AutoTokenizer.from_pretrained(systems.base_folder(run))
 
 
 def test_killed_generation_resumes_with_the_same_result(run, monkeypatch):

@@ -1,5 +1,7 @@
 """What every training shares: checkpoints, kills and resumes of all stages, arithmetic, the optimizer."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -38,8 +40,13 @@ def test_killed_training_resumes_to_the_same_weights(
     for name in files:
         first, second = load_file(tmp_path / "whole" / name), load_file(tmp_path / "killed" / name)
         assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
-    steps = [r["step"] for r in log if "loss" in r]
-    assert steps == sorted(set(steps))
+    for kind in ("loss", "eval_loss"):  # nothing twice, the base's own loss neither
+        steps = [r["step"] for r in log if kind in r]
+        assert steps == sorted(set(steps))
+    if run is run_sft:
+        kept = [json.loads(line) for line in (tmp_path / "killed/validation.jsonl").read_text().splitlines()]
+        whole = [json.loads(line) for line in (tmp_path / "whole/validation.jsonl").read_text().splitlines()]
+        assert kept == whole and kept[0]["step"] == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -78,6 +85,29 @@ def test_a_checkpoint_is_asked_for_when_the_last_is_old():
     later, fresh = training.SaveByTime(minutes=60), TrainerControl()
     later.on_step_end(None, None, fresh)
     assert not fresh.should_save
+
+
+@pytest.mark.parametrize(
+    ("planned", "ratio", "steps", "warm"),
+    [(150, 0.05, 20, 20), (1000, 0.05, 20, 50), (60, 0.05, 20, 15), (3, 0.05, 20, 0), (150, 0, 0, 0)],
+)
+def test_warm_up_is_a_share_at_least_some_steps_and_at_most_a_quarter(planned, ratio, steps, warm):
+    assert training.warmup_steps(planned, ratio, steps) == warm
+
+
+@pytest.mark.parametrize(
+    ("planned", "steps", "between"), [(150, 50, 30), (1000, 50, 50), (9, 50, 1), (3, 50, 1)]
+)
+def test_there_are_five_looks_at_the_validation_loss_where_there_are_as_many_steps(planned, steps, between):
+    assert training.looks_at_validation(planned, steps) == between
+
+
+@pytest.mark.parametrize(
+    ("examples", "batch", "accumulation", "epochs", "most", "planned"),
+    [(1200, 8, 1, 1.0, -1, 150), (1201, 8, 1, 1.0, -1, 151), (17, 4, 2, 2.0, -1, 6), (1200, 8, 1, 1.0, 3, 3)],
+)
+def test_planned_steps_are_the_trainers(examples, batch, accumulation, epochs, most, planned):
+    assert training.planned_steps(examples, batch, accumulation, epochs, most) == planned
 
 
 def test_groups_of_parameters_have_their_own_rate():

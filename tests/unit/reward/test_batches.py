@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 from empathy_lib.core.config import RewardConfig
+from empathy_lib.models.compiling import compile_parts
 from empathy_lib.reward import train as reward_model
 from empathy_lib.reward import triplets
-from empathy_lib.reward.batches import OncePerPost, TripletTrainer
+from empathy_lib.reward.batches import ByLengthLoss, OncePerPost, TripletTrainer
 
 
 @pytest.mark.parametrize("size", [2, 7, 16])
@@ -54,3 +57,50 @@ def test_training_meets_no_second_answer_to_a_post(base, items, tmp_path, monkey
             others = [text for other in batch if other is not row for text in other.values()]
             assert row["anchor"] not in others
             assert not any(reference in text for reference in item.references for text in others)
+
+
+def columns_of(encoder, items):
+    """Four triplets as the trainer hands them to a loss, replies of very different lengths."""
+    texts = [
+        [item.question for item in items[:4]],
+        [item.references[0] for item in items[:4]],
+        ["好。", items[0].question * 2, items[1].references[1], "嗯"],
+    ]
+    return [
+        encoder.preprocess(column, prompt=reward_model.PROMPTS[side], task=side) | {"task": side}
+        for column, side in zip(texts, reward_model.SIDES.values(), strict=True)
+    ]
+
+
+def value_and_gradient(encoder, loss, columns):
+    encoder.zero_grad()
+    value = loss([dict(column) for column in columns], torch.arange(4))
+    value.backward()
+    gradient = [p.grad.flatten().float() for p in encoder.parameters() if p.grad is not None]
+    return value.item(), torch.cat(gradient)
+
+
+@pytest.mark.parametrize("budget", [8, 64, 10_000])
+def test_texts_read_by_length_give_the_librarys_loss_and_gradient(base, items, monkeypatch, budget):
+    """Alone, in passes of which the later ones are computed again, and all at once."""
+    monkeypatch.setattr(reward_model, "working_dtype", lambda: torch.float32)
+    encoder = reward_model.load_encoder(base, 200)
+    columns = columns_of(encoder, items)
+    stock = MultipleNegativesRankingLoss(encoder, scale=20)
+    ours = ByLengthLoss(encoder, scale=20, tokens_per_pass=budget)
+    (value, gradient), (other, found) = (value_and_gradient(encoder, e, columns) for e in (stock, ours))
+    assert other == pytest.approx(value, rel=1e-4) and gradient.norm() > 0.01
+    assert (found - gradient).norm() < 1e-3 * gradient.norm()
+
+
+def test_passes_may_be_computed_again_by_compiled_parts(base, items, compiled):
+    encoder = reward_model.load_encoder(base, 200)
+    compile_parts(encoder, 1)
+    columns = columns_of(encoder, items)
+    made = [
+        value_and_gradient(encoder, ByLengthLoss(encoder, scale=20, tokens_per_pass=budget), columns)
+        for budget in (10_000, 8)
+    ]
+    (value, gradient), (other, found) = made
+    assert other == pytest.approx(value, rel=0.05)
+    assert torch.cosine_similarity(found, gradient, dim=0) > 0.98  # two sums in bfloat16

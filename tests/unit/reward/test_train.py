@@ -1,5 +1,7 @@
 """The reward model on a tiny random base, and its threshold."""
 
+import json
+
 import pytest
 
 from empathy_lib.core.config import RewardConfig
@@ -13,7 +15,10 @@ def test_reward_model_learns_and_marks_the_sides(base, items, tmp_path, rng):
     log = reward_model.train_reward(base, drawn, drawn[:4], tmp_path, config, seed=1)
     losses = [r["eval_loss"] for r in log if "eval_loss" in r]
     assert losses[-1] < losses[0]
-    judge = reward_model.RewardModel(reward_model.load_encoder(tmp_path / "encoder", config.max_length), 0.5)
+    encoder = reward_model.load_encoder(tmp_path / "encoder", config.max_length)
+    judge = reward_model.RewardModel(encoder, 0.5)
+    read = json.loads((tmp_path / "lengths.json").read_text())["texts"]
+    assert read["source"] == "data" and encoder.max_seq_length == read["tokens"]  # auto: from the triplets
     post = items[0].question
     copied, empty = judge.score([post, post], [post, " "])
     assert copied < 0.99  # a copy is not its own best answer: answers pass a layer of their own

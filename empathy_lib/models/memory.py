@@ -1,0 +1,63 @@
+"""Memory of a process that trains several models one after another.
+
+Knows: glibc's allocator, Python's collector. Does not know: any model or trainer.
+
+Tensors of like sizes come and go in every step, so freed memory is kept while a model trains. Between two
+trainings it is given back: otherwise each notebook would hold the sum of its trainings, not the largest.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import gc
+import platform
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+Parameters, Result = ParamSpec("Parameters"), TypeVar("Result")
+_MMAP_MAX, _TRIM_THRESHOLD, _ARENA_MAX = -4, -1, -8  # constants of malloc.h
+
+
+@functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    """The C library where it is glibc, else None."""
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return None
+    return ctypes.CDLL("libc.so.6")
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc keep what tensors free instead of giving it back to the kernel; True where that could be set.
+
+    By default each large tensor is mapped afresh and faulted in page by page: about an eighth of a training
+    step on 2 cores. All threads share one arena: backward passes run in a thread of their own, which could
+    not use what the forward pass has freed in another.
+    """
+    if (libc := _glibc()) is None:
+        return False
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_ARENA_MAX, 1))
+    return all([libc.mallopt(name, value) for name, value in settings])
+
+
+def release_memory() -> None:
+    """Collect what only cycles hold (trainers and models do) and give the freed pages back to the system."""
+    gc.collect()
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def releases_memory(train: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """For a function that trains: whatever it held and does not return is freed when it is done, and what
+    came before it is freed when it begins."""
+
+    @functools.wraps(train)
+    def alone(*args: Parameters.args, **how: Parameters.kwargs) -> Result:
+        release_memory()
+        try:
+            return train(*args, **how)
+        finally:
+            release_memory()
+
+    return alone
