@@ -136,7 +136,7 @@ class RewardConfig(Section):
         8, ge=0, description="at least so many steps of warm-up, but no more than a quarter of all"
     )
     same_topic_share: float = Field(
-        0.25, ge=0, le=1, description="triplets whose negative answers another post of the same topic"
+        0.15, ge=0, le=1, description="triplets whose negative answers another post of the same topic"
     )
     same_subtopic_share: float = Field(
         0.25,
@@ -144,6 +144,12 @@ class RewardConfig(Section):
         le=1,
         description="triplets whose negative answers another post of the same sub-topic, with another cause, "
         "intent or belief",
+    )
+    nearest_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="triplets whose negative answers the post that BM25 finds nearest, again of another need",
     )
     copy_share: float = Field(
         0.3, ge=0, le=1, description="triplets whose negative copies the post (whole, partial, rephrased)"

@@ -5,7 +5,7 @@ Knows: BM25 over the words of training posts. Does not know: embeddings, generat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,12 @@ class Bm25Retriever:
         scores = self._index.get_scores(self.segmenter.tokenize(question))
         best = int(np.argmax(scores))
         return Hit(self.items[best].answers[0].text, self.items[best].id, float(scores[best]))
+
+    def nearest(self, question: str, allowed: Callable[[Item], bool]) -> Item | None:
+        """The best item that is ``allowed``, the earliest of equals; None where no item is."""
+        scores = self._index.get_scores(self.segmenter.tokenize(question))
+        ranked = (self.items[place] for place in np.argsort(-scores, kind="stable"))
+        return next((item for item in ranked if allowed(item)), None)
 
     def answers(self, questions: Sequence[str]) -> list[str]:
         """One retrieved answer per question."""

@@ -8,7 +8,9 @@ serve as negatives is our choice:
 - ``random``: an answer to any other post;
 - ``same_topic``: an answer to another post of the same topic (hard: same vocabulary, another person);
 - ``same_subtopic``: an answer to another post of the same sub-topic, with another cause, intent or belief
-  where these are known (the hardest: the same situation, another person's reasons);
+  where these are known (harder: the same kind of trouble, another person's reasons);
+- ``bm25``: an answer to the post that BM25 finds nearest, again with another cause, intent or belief (the
+  hardest: the same words, another need; a retriever that answers with it must not be paid);
 - ``copy_whole``, ``copy_partial``, ``copy_rephrased``: the post itself, a part of it, or the post turned from
   "I" to "you". A cosine between post and answer can be bought by copying, so copies are negatives from the
   start;
@@ -28,10 +30,10 @@ from jieba.analyse import extract_tags
 
 from empathy_lib.core.config import RewardConfig
 from empathy_lib.core.schema import Gold, Item
+from empathy_lib.models.retrieval import Bm25Retriever
 
 COPY_KINDS = ("copy_whole", "copy_partial", "copy_rephrased")
-NEGATIVE_KINDS = ("random", "same_topic", "same_subtopic", *COPY_KINDS)
-EVALUATION_KINDS = (*NEGATIVE_KINDS[:3], "bm25", *COPY_KINDS)
+NEGATIVE_KINDS = ("random", "same_topic", "same_subtopic", "bm25", *COPY_KINDS)
 HACK_KINDS = (*["over_long"] * 3, *["contradicting"] * 2, "keywords")  # the harder to see, the oftener
 _SENTENCE = re.compile(r"[^。！？!?\n]+[。！？!?\n]*")
 _LEADS = ("我感觉你", "听起来你", "我听到你说，", "你说，", "我能感受到，")
@@ -104,10 +106,12 @@ def _may_answer(item: Item, other: Item, kind: str) -> bool:
         return False
     if kind == "same_topic":
         return bool(item.topic) and other.topic == item.topic
+    differs = item.gold is None or other.gold is None or _need(item.gold) != _need(other.gold)
     if kind == "same_subtopic":
-        alike = bool(item.subtopic) and (other.topic, other.subtopic) == (item.topic, item.subtopic)
-        return alike and (item.gold is None or other.gold is None or _need(item.gold) != _need(other.gold))
-    return True
+        return (
+            differs and bool(item.subtopic) and (other.topic, other.subtopic) == (item.topic, item.subtopic)
+        )
+    return differs or kind != "bm25"
 
 
 def _need(gold: Gold) -> tuple[str, str, str]:
@@ -115,7 +119,12 @@ def _need(gold: Gold) -> tuple[str, str, str]:
 
 
 def _parts(
-    item: Item, positive: str, pool: list[Item], kind: str, rng: np.random.Generator
+    item: Item,
+    positive: str,
+    pool: list[Item],
+    kind: str,
+    rng: np.random.Generator,
+    retriever: Bm25Retriever | None = None,
 ) -> tuple[list[str], list[Item]]:
     """The texts that make up a negative, which are one but for ``over_long``, and the items that they answer;
     no text where the pool has none."""
@@ -127,7 +136,13 @@ def _parts(
         return [mark.join(rng.permutation(words).tolist())] if words else [], []
     if kind == "contradicting":
         return [denial_of(item.question, int(rng.integers(2, 6)), _DENIALS, rng)], []
-    others = [other for other in pool if _may_answer(item, other, kind)]
+    if kind == "bm25":
+        found = (retriever or Bm25Retriever(pool)).nearest(
+            item.question, lambda other: _may_answer(item, other, kind)
+        )
+        others = [found] if found else []
+    else:
+        others = [other for other in pool if _may_answer(item, other, kind)]
     if not others:
         return [], []
     drawn = [
@@ -146,18 +161,25 @@ def build_triplets(items: list[Item], config: RewardConfig, rng: np.random.Gener
         the negative is made of, "others": posts that these answer}``, at most ``max_triplets``.
     """
     pairs = [(item, answer.text) for item in items for answer in item.answers]
-    families = (("random",), ("same_topic",), ("same_subtopic",), COPY_KINDS, HACK_KINDS)
-    named = [config.same_topic_share, config.same_subtopic_share, config.copy_share, config.hack_share]
+    families = (("random",), ("same_topic",), ("same_subtopic",), ("bm25",), COPY_KINDS, HACK_KINDS)
+    named = [
+        config.same_topic_share,
+        config.same_subtopic_share,
+        config.nearest_share,
+        config.copy_share,
+        config.hack_share,
+    ]
     shares = np.array([max(0.0, 1 - sum(named)), *named])
+    retriever = Bm25Retriever(items) if config.nearest_share and pairs else None
     triplets = []
     for index in rng.permutation(len(pairs))[: config.max_triplets]:
         item, positive = pairs[index]
         family = families[rng.choice(len(families), p=shares / shares.sum())]
         # no other post of this sub-topic, of this topic, or no other post
         asked = family[int(rng.integers(len(family)))]
-        easier = ["same_topic"] * (asked == "same_subtopic")
+        easier = ["same_topic"] * (asked in ("same_subtopic", "bm25"))
         for kind in (asked, *easier, "random", "copy_whole"):
-            parts, others = _parts(item, positive, items, kind, rng)
+            parts, others = _parts(item, positive, items, kind, rng, retriever)
             if parts:
                 break
         triplets.append(
@@ -207,7 +229,7 @@ def evaluation_pairs(
     pairs = []
     for place, item in enumerate(items):
         for answer in item.answers[:answers]:
-            for kind in EVALUATION_KINDS:
+            for kind in NEGATIVE_KINDS:
                 if kind == "bm25":
                     negative = retrieved[place] if len(retrieved) else None
                 else:

@@ -27,7 +27,7 @@ def test_reward_model_learns_and_marks_the_sides(base, items, tmp_path, rng):
         reward_model.score_pairs(judge, triplets.evaluation_pairs(items, items, rng))
     )
     # the six items have no sub-topic, and nothing was retrieved
-    assert set(table.index) == {*triplets.EVALUATION_KINDS, "all"} - {"same_subtopic", "bm25"}
+    assert set(table.index) == {*triplets.NEGATIVE_KINDS, "all"} - {"same_subtopic", "bm25"}
 
 
 def test_threshold_rules():
