@@ -79,6 +79,8 @@ _REWARD_ROWS = (
     ),
     ("r_answer, GRPO minus SFT", "grpo.r_answer_minus_sft", _three),
     ("Independent judge's cosine, GRPO minus SFT", "grpo.judge_minus_sft", _three),
+    ("Cosine by the judge of another kind, GRPO minus SFT", "grpo.kind_judge_minus_sft", _three),
+    ("The same, GRPO minus the best of 2 from SFT", "grpo.kind_judge_minus_best_of_2", _three),
     ("Well-formed, GRPO minus SFT", "grpo.well_formed_minus_sft", _percent),
     ("Copy rate, GRPO minus SFT", "grpo.copy_rate_minus_sft", _percent),
 )

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from empathy_lib.core.config import E5
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import Run, generator
 from empathy_lib.core.schema import Item
 from empathy_lib.dataset.build import load_splits
 from empathy_lib.models.base import base_request, generate, load_policy, prepare_base
+from empathy_lib.models.e5 import prepare_e5
 from empathy_lib.models.encoder import Encoder
 from empathy_lib.models.fluency import mean_log_probability
 from empathy_lib.models.prompts import base_prompt, coe_prompt, few_shot_prompt, plain_prompt, training_texts
@@ -42,6 +44,11 @@ def base_folder(run: Run) -> Path:
     """Folder of the run's prepared base; fetched, verified and trimmed on the first call."""
     train = load_splits(run.stage("01_dataset"))["train"]
     return prepare_base(run.profile.base_model, training_texts(train))
+
+
+def reward_base(run: Run) -> Path:
+    """Folder of what the reward encoder starts from (``reward.base``)."""
+    return prepare_e5() if run.profile.reward.base == E5 else base_folder(run)
 
 
 def held_out(run: Run) -> list[Item]:
