@@ -141,7 +141,7 @@ def test_as_an_encoder_it_reads_the_prefix_and_gives_no_token_for_it(tiny, token
     mean = hidden.mean(axis=0)
     assert vectors[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)  # empty and too long as well
-    own = len(tokenizer(text, add_special_tokens=False)["input_ids"]) - 1  # without the mark of the beginning
+    own = len(tokenizer(text, add_special_tokens=False)["input_ids"])
     assert [len(rows) for rows in tokens[:2]] == [own, 0] and len(tokens[2]) < e5.MAX_TOKENS
     rows = hidden[-1 - own : -1]
     assert tokens[0] == pytest.approx(rows / np.linalg.norm(rows, axis=1, keepdims=True), abs=2e-3)
