@@ -19,6 +19,8 @@ def promised() -> set[str]:
     keys |= {f"{system}.validation_loss" for system in ("base", "sft", "sft_no_coe")}
     keys |= {
         "grpo.r_answer_minus_sft",
+        "grpo.kind_judge_minus_sft",
+        "grpo.kind_judge_minus_best_of_2",
         "rm.auc",
         "rm.pairwise_accuracy.random",
         "rm.pairwise_accuracy.same_topic",

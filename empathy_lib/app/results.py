@@ -69,6 +69,8 @@ _REWARD_ROWS = (
     ),
     ("r_answer, GRPO minus SFT", "grpo.r_answer_minus_sft", _three),
     ("Independent judge's cosine, GRPO minus SFT", "grpo.judge_minus_sft", _three),
+    ("Cosine by the judge of another kind, GRPO minus SFT", "grpo.kind_judge_minus_sft", _three),
+    ("The same, GRPO minus the best of 2 from SFT", "grpo.kind_judge_minus_best_of_2", _three),
     ("Well-formed, GRPO minus SFT", "grpo.well_formed_minus_sft", _percent),
     ("Copy rate, GRPO minus SFT", "grpo.copy_rate_minus_sft", _percent),
 )
@@ -119,10 +121,11 @@ _WORDS: dict[str, dict[str, Any]] = {
         "trainings": "{} trainings",
         "price": "{:.0f} minutes of notebook 04",
         "no price": "a time that is not available",
+        "kind": "of a judge of another kind (e5) {}; ",
         "claim": (
             "**GRPO minus SFT**, {trainings}, {n} held-out posts, 95 % intervals: r_answer, which it was "
-            "paid for, {r_answer}; the cosine of a judge that it never met (same base) {judge}; copy rate "
-            "{copy_rate}; for {price} on two CPU cores. Synthetic posts, a small model, no person asked."
+            "paid for, {r_answer}; the cosine of a judge that it never met (same base) {judge}; {kind}copy "
+            "rate {copy_rate}; for {price} on two CPU cores. Synthetic posts, a small model, no person asked."
         ),
     },
     "zh-CN": {
@@ -140,10 +143,11 @@ _WORDS: dict[str, dict[str, Any]] = {
         "trainings": "{} 次训练",
         "price": "笔记本 04 的 {:.0f} 分钟",
         "no price": "暂无记录的时间",
+        "kind": "另一类评判模型（e5）的余弦相似度：{}；",
         "claim": (
             "**GRPO 减去 SFT**：{trainings}，{n} 个留出的帖子，95 % 区间。"
             "训练所用的奖励 r_answer：{r_answer}；"
-            "训练中从未见过的评判模型（同一基座）的余弦相似度：{judge}；复制率：{copy_rate}；"
+            "训练中从未见过的评判模型（同一基座）的余弦相似度：{judge}；{kind}复制率：{copy_rate}；"
             "代价：两个 CPU 核上，{price}。帖子是合成的，模型很小，没有请真人评判。"
         ),
     },
@@ -175,11 +179,13 @@ def claim(headline: Headline, language: str = "en") -> str:
 
     gain = headline.get("grpo.r_answer_minus_sft", {})
     seeds, minutes = gain.get("seeds", 1), headline.get("wall_minutes.04_grpo", {}).get("value")
+    kind = difference("grpo.kind_judge_minus_sft")
     return words["claim"].format(
         trainings=words["trainings" if seeds > 1 else "training"].format(seeds),
         n=gain.get("n") or words["missing"],
         price=words["price"].format(minutes) if _known(minutes) else words["no price"],
         **{name: difference(f"grpo.{name}_minus_sft") for name in ("r_answer", "judge", "copy_rate")},
+        kind="" if kind == words["missing"] else words["kind"].format(kind),
     )
 
 

@@ -28,6 +28,7 @@ from empathy_lib.core.data_settings import (
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.schema import describe
 from empathy_lib.core.settings import (
+    E5,
     WHEEL,
     BaseModelConfig,
     GenerationConfig,
@@ -40,6 +41,7 @@ from empathy_lib.core.settings import (
 )
 
 __all__ = [
+    "E5",
     "HUB",
     "LAYOUT_NAMES",
     "PROFILES",

@@ -15,6 +15,7 @@ from pydantic import Field, PlainValidator
 from empathy_lib.core.data_settings import Section
 
 WHEEL = "gemma-3-270m"
+E5 = "e5"  # multilingual-e5-small, of a pinned wheel as well
 
 
 def _tokens(value: Any) -> int | str:
@@ -110,6 +111,12 @@ class SFTStageConfig(Section):
 
 
 class RewardConfig(Section):
+    base: Literal["policy", "e5"] = Field(
+        "policy",
+        description="what the reward encoder starts from: the policy's base, or multilingual-e5-small, a "
+        "sentence encoder of 21 M parameters beside its frozen vocabulary; then notebooks have no judge of "
+        "another kind",
+    )
     max_triplets: int = Field(1600, ge=1)
     epochs: float = Field(1.0, gt=0)
     max_steps: int = Field(-1)
@@ -231,6 +238,11 @@ class MetricsConfig(Section):
         4, ge=1, description="completions a question that notebook 04 averages when it compares GRPO with SFT"
     )
     few_shot_examples: int = Field(2, ge=1)
+    kind_judge: Literal["e5", "none"] = Field(
+        "e5",
+        description="judge of another kind than the reward in notebooks 03 to 05: multilingual-e5-small, "
+        "untrained here (where its wheel is missing its figures are not available), or none",
+    )
     segment: Literal["word", "char"] = Field("word", description="jieba words, or characters")
     bootstrap: int = Field(1000, ge=10, description="resamples for the 95 % intervals")
 

@@ -189,6 +189,37 @@ def paired_sums(
     return PairedTest(value, float(low), float(high), (extreme + 1) / (resamples + 1), n)
 
 
+def rank_correlation(
+    a: Sequence[float] | np.ndarray,
+    b: Sequence[float] | np.ndarray,
+    groups: Sequence[str],
+    *,
+    resamples: int,
+    rng: np.random.Generator,
+    level: float = 0.95,
+) -> Score:
+    """Spearman's rank correlation of two judges' scores, with a percentile bootstrap over groups (posts),
+    whose scores are not independent. ``n`` counts groups; pairs with a NaN are left out.
+
+    Not available where a judge gives all the same score.
+    """
+    table = np.column_stack([a, b]).astype(float)
+    known = ~np.isnan(table).any(axis=1)
+    table, names = table[known], np.asarray(groups)[known]
+    members = [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
+
+    def correlation(rows: np.ndarray) -> float:
+        first, second = (stats.rankdata(column) for column in rows.T)
+        return float(np.corrcoef(first, second)[0, 1]) if np.ptp(first) and np.ptp(second) else NAN
+
+    if len(table) < 2 or math.isnan(value := correlation(table)):
+        return Score(NAN, NAN, NAN, len(members))
+    drawn = rng.integers(len(members), size=(resamples, len(members)))
+    found = [correlation(table[np.concatenate([members[g] for g in draw])]) for draw in drawn]
+    low, high = np.nanquantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return Score(value, float(low), float(high), len(members))
+
+
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Holm's step-down correction of a family of p-values; NaN entries stay NaN and do not count as tests."""
     p = np.asarray(p_values, dtype=float)

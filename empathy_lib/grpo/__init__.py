@@ -9,7 +9,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "controls": ["best_of_n", "more_sft_steps", "train_more_sft"],
+        "controls": ["best_of_2", "best_of_n", "more_sft_steps", "train_more_sft", "who_sees"],
         "train": ["comparison", "group_advantages", "train_grpo"],
     },
 )

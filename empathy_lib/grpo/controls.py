@@ -1,12 +1,14 @@
 """What GRPO is held against: the same effort spent otherwise.
 
-Knows: the best of several samples by the reward, further SFT at equal compute. Does not know: GRPO's trainer.
+Knows: the best of several samples by the reward, further SFT at equal compute, which judges see a gain. Does
+not know: GRPO's trainer.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy as np
 from empathy_lib.core.coe import answer_of
 from empathy_lib.core.config import Profile
 from empathy_lib.core.schema import Item
+from empathy_lib.core.statistics import PairedTest
 from empathy_lib.models.base import load_policy
 from empathy_lib.models.lengths import completion_length
 from empathy_lib.reward.paid import AnswerReward
@@ -44,6 +47,30 @@ def best_of_n(
         marks.append(np.where(reward.is_guarded(list(questions), answers), -1.0, cosines))
     chosen = np.argmax(marks, axis=0)
     return [samples[draw][place] for place, draw in enumerate(chosen)], chosen
+
+
+def best_of_2(questions: Sequence[str], samples: Sequence[Sequence[str]], reward: AnswerReward) -> list[str]:
+    """:func:`best_of_n` of every two draws: the completions of all posts, pair of draws by pair, so that a
+    post's mean over them does not hang on which two were drawn."""
+    pairs = itertools.combinations(samples, 2)
+    return [text for pair in pairs for text in best_of_n(questions, pair, reward)[0]]
+
+
+def who_sees(gain: PairedTest, judges: Mapping[str, PairedTest]) -> str:
+    """Say which judges see a gain in what was paid for: a sentence for the reader.
+
+    Args:
+        gain: GRPO minus SFT in the reward that GRPO was trained on.
+        judges: the same difference by judges that it never met; one that is not available is named.
+    """
+    if not gain.low > 0:
+        return "the reward itself sees no clear gain, so there is none for other judges to see"
+    seen = [name for name, test in judges.items() if test.low > 0]
+    unseen = [name for name, test in judges.items() if test.low <= 0]
+    unknown = [name for name, test in judges.items() if math.isnan(test.low)]
+    said = f"the gain is clear to {' and '.join(seen)}" if seen else "ONLY THE REWARD SEES THIS GAIN"
+    said += f"; not to {' or '.join(unseen)}" if unseen else ""
+    return said + (f"; not available: {', '.join(unknown)}" if unknown else "")
 
 
 def more_sft_steps(profile: Profile) -> int:

@@ -160,6 +160,18 @@ METRICS: dict[str, Metric] = {
         Metric(
             "cosine", "Reward model's cosine of post and answer", "human", "-1 to 1", "cosine", "mean", OURS
         ),
+        Metric(
+            "kind_judge",
+            "Cosine of post and answer by the judge of another kind",
+            "human",
+            "-1 to 1",
+            "cosine",
+            "mean",
+            "transformers",
+        ),
+        *_per_reference(
+            "kind_embedding", "Cosine by the judge of another kind", "-1 to 1", "cosine", "transformers"
+        ),
         Metric("copy_rate", "Copy rate (8-grams of the post)", "human", "0 to 1", "share", "mean", OURS),
         Metric(
             "fluency",
@@ -230,8 +242,9 @@ class Example:
 class Settings:
     """How scores are computed; the same for all systems of a table.
 
-    Without ``embed`` (embedding cosine), ``tokens`` (BERTScore), ``reward`` (``r_answer``), ``cosine``
-    or ``fluency`` (texts to nats a token) theirs are not available.
+    Without ``embed`` (embedding cosine), ``tokens`` (BERTScore), ``reward`` (``r_answer``), ``cosine``,
+    ``kind`` and ``kind_embed`` (the judge of another kind: of post and answer, of single texts) or
+    ``fluency`` (texts to nats a token) theirs are not available.
     """
 
     segment: Unit = "word"
@@ -241,6 +254,8 @@ class Settings:
     tokens: Tokens | None = None
     reward: Reward | None = None
     cosine: Reward | None = None
+    kind: Reward | None = None
+    kind_embed: Embed | None = None
     fluency: Callable[[list[str]], np.ndarray] | None = None
     marker: Marker | None = None
 
@@ -315,11 +330,16 @@ def per_example(examples: Sequence[Example], settings: Settings) -> pd.DataFrame
     none: list[list[float]] = [[] for _ in examples]
     against = {
         "embedding": cosines(answers, references, settings.embed) if settings.embed else none,
+        "kind_embedding": cosines(answers, references, settings.kind_embed) if settings.kind_embed else none,
         "bert_score": bert_scores(answers, references, settings.tokens) if settings.tokens else none,
     }
     judged = {
         name: list(judge(posts, answers)) if judge and examples else [math.nan] * len(examples)
-        for name, judge in (("r_answer", settings.reward), ("cosine", settings.cosine))
+        for name, judge in (
+            ("r_answer", settings.reward),
+            ("cosine", settings.cosine),
+            ("kind_judge", settings.kind),
+        )
     }
     fluent = settings.fluency(answers) if settings.fluency and examples else [math.nan] * len(examples)
     judged["fluency"] = list(fluent)
@@ -419,7 +439,8 @@ def by_segment(
     """
     other: Unit = "char" if settings.segment == "word" else "word"
     # none of them counts words
-    lean = replace(settings, segment=other, embed=None, tokens=None, reward=None, cosine=None, fluency=None)
+    by_model = ("embed", "tokens", "reward", "cosine", "kind", "kind_embed", "fluency")
+    lean = replace(settings, segment=other, **dict.fromkeys(by_model))
     rows, frames = [], mean_frames(systems, lean, further or {})
     for system, examples in systems.items():
         scores = score_system(examples, lean, frames[system], names=SEGMENTED)

@@ -16,9 +16,10 @@ import torch
 from huggingface_hub.errors import HFValidationError
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from empathy_lib.core.config import local_path
+from empathy_lib.core.config import E5, local_path
 from empathy_lib.core.errors import UserError
 from empathy_lib.models.base import device
+from empathy_lib.models.e5 import prepare_e5
 
 BATCH = 32
 MAX_TOKENS = 512
@@ -35,12 +36,18 @@ class Encoder:
         tokenizer: its tokenizer.
         centre: texts whose mean vectors are taken off. A decoder's vectors all point one way, so that any two
             texts seem alike; an encoder that was trained for similarity needs none.
+        prefix: stands before every text that is encoded, since the encoder was trained so; its tokens count
+            in a text's mean, and are not among the text's tokens.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, centre: Sequence[str] = ()
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        centre: Sequence[str] = (),
+        prefix: str = "",
     ) -> None:
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self.prefix = model, tokenizer, prefix
         self.tokenizer.padding_side = "right"
         self._kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._centre, self._token_centre = np.float32(0), np.float32(0)
@@ -77,7 +84,7 @@ class Encoder:
 
     @torch.inference_mode()
     def _forward(self, texts: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        filled = [text or "。" for text in texts]
+        filled = [self.prefix + (text or "。") for text in texts]
         batch = self.tokenizer(
             filled,
             return_tensors="pt",
@@ -85,8 +92,11 @@ class Encoder:
             truncation=True,
             max_length=MAX_TOKENS,
             return_special_tokens_mask=True,
+            return_offsets_mapping=bool(self.prefix),
         )
         special = batch.pop("special_tokens_mask").bool()
+        if self.prefix:
+            special |= batch.pop("offset_mapping")[..., 1] <= len(self.prefix)
         batch.pop("token_type_ids", None)
         batch = batch.to(self.model.device)
         hidden = self.model(**batch).last_hidden_state.float()
@@ -105,13 +115,14 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def load_encoder(source: str) -> Encoder:
-    """The encoder in a local folder or under a hub id (safetensors, no remote code), in float32 and not
-    centred.
+    """The encoder in a local folder or under a hub id (safetensors, no remote code), or ``e5`` of the pinned
+    wheel; in float32 and not centred. A folder whose configuration names prefixes has that of a query put
+    before each text, as e5 wants it where both sides are alike.
 
     Raises:
-        UserError: no such folder or id, or no model in it.
+        UserError: no such folder, id or wheel, or no model in it.
     """
-    local = local_path(source)
+    local = prepare_e5() if source == E5 else local_path(source)
     if local and not (local / "config.json").is_file():
         raise UserError(
             f"--encoder {source}: no config.json there; give a folder in the hub's layout or a hub id"
@@ -127,4 +138,5 @@ def load_encoder(source: str) -> Encoder:
         ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return Encoder(model.to(device()).eval(), tokenizer)
+    prefixes = getattr(model.config, "prefixes", None) or {}
+    return Encoder(model.to(device()).eval(), tokenizer, prefix=prefixes.get("query", ""))

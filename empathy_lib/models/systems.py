@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 from transformers import AutoTokenizer
 
-from empathy_lib.core.config import GenerationConfig
+from empathy_lib.core.config import E5, GenerationConfig
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import Run, generator
 from empathy_lib.core.schema import Item
 from empathy_lib.dataset.build import load_splits
 from empathy_lib.models.base import base_request, generate, load_policy, prepare_base
+from empathy_lib.models.e5 import prepare_e5
 from empathy_lib.models.encoder import Encoder
 from empathy_lib.models.fluency import mean_log_probability
 from empathy_lib.models.lengths import Length, completion_length
@@ -70,6 +71,11 @@ def generation_of(run: Run) -> GenerationConfig:
     if generation.max_new_tokens != "auto":
         return generation
     return generation.model_copy(update={"max_new_tokens": completion_room(run).tokens})
+
+
+def reward_base(run: Run) -> Path:
+    """Folder of what the reward encoder starts from (``reward.base``)."""
+    return prepare_e5() if run.profile.reward.base == E5 else base_folder(run)
 
 
 def held_out(run: Run) -> list[Item]:

@@ -43,7 +43,7 @@ from empathy_lib.models.wheel import copy_licence
 from empathy_lib.reward.batches import ByLengthLoss, TripletTrainer
 
 # One encoder reads both sides; each text is marked with its side, and answers pass a linear layer of their
-# own (see load_encoder).
+# own (see load_encoder). A sentence encoder brings marks of its own.
 PROMPTS = {"query": "求助帖：", "document": "回复："}
 SIDES = {"anchor": "query", "positive": "document", "negative": "document"}
 
@@ -56,11 +56,18 @@ def load_encoder(folder: Path | str, max_length: int | Literal["auto"]) -> Sente
     Without it a copied post lies where the post lies, so no amount of copies among the negatives teaches the
     encoder to push them away.
 
+    Of a sentence encoder (``models.e5``) the word embeddings are frozen: training would meet a few in a
+    hundred of its 250,037 rows.
+
     Args:
         max_length: tokens that an untrained encoder is to read; a trained one knows its own.
     """
-    where, dtype = str(device()), working_dtype()
+    where, dtype, prefixes = str(device()), working_dtype(), None
     model_kwargs = {"dtype": dtype, "attn_implementation": attention_name()}
+    if (Path(folder) / "config.json").is_file():
+        prefixes = read_json(Path(folder) / "config.json").get("prefixes")
+    if prefixes:  # grouped attention is for decoders
+        model_kwargs["attn_implementation"] = "sdpa"
     if (Path(folder) / "modules.json").is_file():
         return SentenceTransformer(str(folder), device=where, model_kwargs=model_kwargs)
     transformer = Transformer(
@@ -80,7 +87,15 @@ def load_encoder(folder: Path | str, max_length: int | Literal["auto"]) -> Sente
         use_residual=True,
     )
     sides = Router.for_query_document(query_modules=[Normalize()], document_modules=[own, Normalize()])
-    return SentenceTransformer(modules=[transformer, Pooling(size, pooling_mode="mean"), sides], device=where)
+    if prefixes:
+        transformer.model.get_input_embeddings().requires_grad_(False)
+    modules = [transformer, Pooling(size, pooling_mode="mean"), sides]
+    return SentenceTransformer(modules=modules, device=where, prompts=prefixes or PROMPTS)
+
+
+def prompts_of(encoder: SentenceTransformer) -> dict[str, str]:
+    """What stands before a text of each side; encoders saved without prompts have ours."""
+    return {side: encoder.prompts.get(side) or prompt for side, prompt in PROMPTS.items()}
 
 
 @releases_memory
@@ -128,7 +143,7 @@ def train_reward(
         per_device_eval_batch_size=config.batch_size,
         logging_steps=5,
         logging_first_step=True,
-        prompts={column: PROMPTS[side] for column, side in SIDES.items()},
+        prompts={column: prompts_of(encoder)[side] for column, side in SIDES.items()},
         router_mapping=SIDES,
         eval_strategy="steps",
         eval_steps=config.checkpoint_steps,
@@ -191,7 +206,7 @@ class RewardModel:
         new = [text for text in dict.fromkeys(texts) if (side, text) not in self.known]
         if new:
             how = {
-                "prompt": PROMPTS[side],
+                "prompt": prompts_of(self.encoder)[side],
                 "task": side,
                 "batch_size": batch_size,
                 "convert_to_tensor": True,
@@ -242,7 +257,7 @@ def labelled(scores: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def accuracy_by_question(scores: pd.DataFrame, kind: str) -> pd.Series:
     """Pairwise accuracy of each question, for intervals over questions: two references of one post are not
     independent."""
-    part = scores[scores["kind"] == kind]
+    part = scores[scores["kind"] == kind].dropna()  # a judge that is not available has no scores
     return (part["positive"] > part["negative"]).groupby(part["id"]).mean()
 
 

@@ -3,6 +3,7 @@
 import json
 import runpy
 
+import e5_file
 import matplotlib.pyplot as plt
 import pytest
 
@@ -26,6 +27,7 @@ def finished(overrides, tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("EMPATHY_CACHE", str(tmp_path_factory.mktemp("cache")))
     patch.setattr(style, "save", lambda figure, run, name: plt.close(figure))
+    e5_file.install(patch, tmp_path_factory.mktemp("e5"))
     folder, captions = tmp_path_factory.mktemp("runs") / "whole", {}
     for number in NUMBERS:
         captions[number] = captions_of(Kernel(folder, overrides).run(cells_of(number)))
@@ -59,6 +61,8 @@ def test_a_run_leaves_every_headline_figure_that_readers_are_promised(finished):
     promised = runpy.run_path(str(ROOT / "tests" / "check_run.py"))["promised"]()
     headline = json.loads((finished[0].path / "headline.json").read_text(encoding="utf-8"))
     assert promised <= headline.keys()
+    by_kind = headline["grpo.kind_judge_minus_best_of_2"]
+    assert by_kind["value"] is not None and by_kind["seeds"] == 1 and "reason" not in by_kind
 
 
 CLEAN = "cleaned, funnel = cleaning.clean(raw, dataset_config)\n"

@@ -239,6 +239,9 @@ def test_the_claim_gives_each_difference_with_its_interval_or_says_that_it_is_mi
     assert "3 trainings, 120 held-out posts" in words and "+0.148 [+0.099, +0.197]" in words
     assert "-0.010 [-0.020, +0.000]" in words and "copy rate not available" in words and "21 minutes" in words
     assert results.NOT_AVAILABLE in results.claim({})
+    assert "another kind" not in words  # an older run knows none
+    headline["grpo.kind_judge_minus_sft"] = entry(0.004, [0.001, 0.007])
+    assert "a judge of another kind (e5) +0.004 [+0.001, +0.007]; copy rate" in results.claim(headline)
 
 
 def test_the_chinese_blocks_hold_the_same_figures():

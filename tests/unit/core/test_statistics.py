@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from empathy_lib.core.run import generator
 from empathy_lib.core.statistics import (
@@ -13,6 +14,7 @@ from empathy_lib.core.statistics import (
     jackknife,
     paired_permutation,
     paired_sums,
+    rank_correlation,
     wilson_share,
 )
 
@@ -164,3 +166,30 @@ def test_paired_sums_false_alarms_are_about_five_percent():
     draw = lambda: np.column_stack([rng.poisson(3, 25), rng.poisson(9, 25) + 1]).astype(float)  # noqa: E731
     p = [paired_sums(draw(), draw(), ratio, rng=rng, resamples=199).p for _ in range(200)]
     assert 0.01 <= np.mean(np.array(p) <= 0.05) <= 0.10
+
+
+def test_rank_correlation_is_spearmans_with_an_interval_over_groups():
+    rng = generator(4, "ranks")
+    a = rng.random(60)
+    b = a**3 + 0.2 * rng.random(60)
+    posts = [f"post {n // 3}" for n in range(60)]
+    found = rank_correlation(a, b, posts, resamples=200, rng=rng)
+    assert found.value == pytest.approx(stats.spearmanr(a, b).statistic) and found.n == 20
+    assert found.low < found.value < found.high <= 1
+    # three copies of each pair in a group of their own add no certainty
+    wide = rank_correlation(a[::3], b[::3], posts[::3], resamples=500, rng=generator(1, "x"))
+    thrice = [np.repeat(each[::3], 3) for each in (a, b)]
+    same = rank_correlation(*thrice, posts, resamples=500, rng=generator(1, "x"))
+    assert (same.low, same.high) == pytest.approx((wide.low, wide.high))
+
+
+@pytest.mark.parametrize("other", [[0.5] * 4, [math.nan] * 4, [1.0, *[math.nan] * 3]])
+def test_rank_correlation_of_nothing_is_not_available(other):
+    found = rank_correlation([1, 2, 3, 4], other, list("abcd"), resamples=20, rng=generator(1, "x"))
+    assert math.isnan(found.value) and math.isnan(found.low)
+
+
+def test_rank_correlation_knows_its_sign_and_leaves_missing_pairs_out():
+    against = [4.0, 3.0, math.nan, 1.0]
+    found = rank_correlation([1, 2, 3, 4], against, list("abcd"), resamples=20, rng=generator(1, "x"))
+    assert found.value == pytest.approx(-1) and found.n == 3

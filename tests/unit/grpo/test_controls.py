@@ -6,6 +6,7 @@ from stages import FakeJudge
 
 from empathy_lib import grpo
 from empathy_lib.core.config import load_profile
+from empathy_lib.core.statistics import PairedTest
 from empathy_lib.grpo import figures
 from empathy_lib.reward import paid
 
@@ -21,6 +22,25 @@ def test_best_of_n_takes_what_the_reward_marks_highest_and_no_copy():
         [post, "别的帖子"], samples, paid.AnswerReward(FakeJudge(), copy_guard=0.1)
     )
     assert draws.tolist() == [1, 2] and chosen == [samples[1][0], samples[2][1]]
+
+
+def test_best_of_2_takes_every_pair_of_draws():
+    draws = [[f"<answer>{text}</answer>"] for text in ("坏坏", "好坏", "好好")]
+    chosen = grpo.best_of_2(["帖子"], draws, paid.AnswerReward(FakeJudge()))
+    assert chosen == [draws[1][0], draws[2][0], draws[2][0]]
+
+
+def test_a_gain_that_only_the_reward_sees_is_named():
+    def gain(low, high):
+        return PairedTest((low + high) / 2, low, high, 0.5, 9)
+
+    clear, none, lost, missing = gain(0.1, 0.3), gain(-0.1, 0.1), gain(-0.3, -0.1), gain(np.nan, np.nan)
+    assert grpo.who_sees(none, {"A": clear}).startswith("the reward itself sees no clear gain")
+    assert grpo.who_sees(missing, {"A": clear}).startswith("the reward itself sees no clear gain")
+    assert grpo.who_sees(clear, {"A": clear, "B": clear}) == "the gain is clear to A and B"
+    assert grpo.who_sees(clear, {"A": clear, "B": none}) == "the gain is clear to A; not to B"
+    assert grpo.who_sees(clear, {"A": lost, "B": none}) == "ONLY THE REWARD SEES THIS GAIN; not to A or B"
+    assert grpo.who_sees(clear, {"A": clear, "B": missing}) == "the gain is clear to A; not available: B"
 
 
 def test_more_sft_costs_what_grpo_costs():

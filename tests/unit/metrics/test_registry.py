@@ -12,6 +12,7 @@ from empathy_lib.dataset.sources import read_source
 from empathy_lib.metrics import registry as m
 from empathy_lib.metrics import tables
 from empathy_lib.metrics.coe_accuracy import Marker, default_marker
+from empathy_lib.reward.kind import KindJudge
 
 MARKER = Marker(
     emotions={"焦虑": ["焦虑", "不安"], "愤怒": ["愤怒", "生气"], "孤独": ["孤独"]},
@@ -49,10 +50,14 @@ def embed(texts: list[str]) -> np.ndarray:
 
 def test_best_and_mean_over_references():
     settings = m.Settings(
-        segment="char", marker=MARKER, embed=embed, tokens=lambda texts: [embed(list(text)) for text in texts]
+        segment="char",
+        marker=MARKER,
+        embed=embed,
+        kind_embed=embed,
+        tokens=lambda texts: [embed(list(text)) for text in texts],
     )
     row = m.per_example([example(completion="甲甲", references=["甲甲", "乙乙"])], settings).loc["a"]
-    for name in ("rouge_1", "embedding", "bert_score"):
+    for name in ("rouge_1", "embedding", "kind_embedding", "bert_score"):
         assert (row[name], row[f"{name}_mean"]) == (1.0, 0.5)
 
 
@@ -120,17 +125,32 @@ def test_reward_sees_question_and_answer():
 
     frame = m.per_example([example()], m.Settings(marker=MARKER, reward=reward))
     assert seen == [("加班太多了怎么办", "先歇一歇，再和领导谈谈。")]
-    assert frame.loc["a", "r_answer"] == 0.25
+    assert frame.loc["a", "r_answer"] == 0.25 and np.isnan(frame.loc["a", "kind_judge"])
+    frame = m.per_example([example()], m.Settings(marker=MARKER, kind=reward))
+    assert seen[1:] == seen[:1] and frame.loc["a", "kind_judge"] == 0.25
+
+
+def test_a_judge_that_is_not_available_leaves_no_zeros():
+    nothing = KindJudge(None, "no wheel")
+    settings = m.Settings(marker=MARKER, bootstrap=20, kind=nothing.score, kind_embed=nothing.embed)
+    examples = [example("a"), example("b", "", references=["一", "二"])]
+    frame = m.per_example(examples, settings)
+    for name in ("kind_judge", "kind_embedding", "kind_embedding_mean"):
+        assert frame[name].isna().all()
+        assert m.score_system(examples, settings, frame, [name])[name].n == 0
 
 
 def test_an_empty_completion_scores_zero_everywhere():
     settings = m.Settings(
-        marker=MARKER, embed=embed, tokens=lambda texts: [embed(list(text)).reshape(-1, 2) for text in texts]
+        marker=MARKER,
+        embed=embed,
+        kind_embed=embed,
+        tokens=lambda texts: [embed(list(text)).reshape(-1, 2) for text in texts],
     )
     row = m.per_example([example(completion="")], settings).loc["a"]
     unknown = ["cause_subtopic", "belief_subtopic", "bias"]  # of labels that are in no library
     assert row[["cause_subtopic", "belief_subtopic"]].isna().all()
-    assert (row.drop(["r_answer", "cosine", "fluency", *unknown]) == 0).all()
+    assert (row.drop(["r_answer", "cosine", "kind_judge", "fluency", *unknown]) == 0).all()
     scores = m.score_system([example(completion="")], settings)
     assert all(scores[name].value == 0.0 for name in m.SUMMED)
 
