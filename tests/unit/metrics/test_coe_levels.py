@@ -8,7 +8,7 @@ import pytest
 from empathy_lib.core.coe import ChainOfEmpathy, render
 from empathy_lib.core.schema import Gold, Item
 from empathy_lib.dataset.annotate import default_rules
-from empathy_lib.metrics.coe_accuracy import ALL_MARKS, MARKED, MAX_LAYER, Marker, default_marker, quoted
+from empathy_lib.reward.marking import ALL_MARKS, MARKED, MAX_LAYER, Marker, default_marker, quoted
 from empathy_lib.metrics.coe_levels import (
     LEVELS,
     constant_guess,
@@ -17,7 +17,7 @@ from empathy_lib.metrics.coe_levels import (
     overlap_cannot_judge,
     shuffled_chains,
 )
-from empathy_lib.metrics.nearest import Candidate, Nearest
+from empathy_lib.reward.nearest import Candidate, Nearest
 
 SITUATION = "上个月同时跟两个项目，白天开会晚上写材料，刚走到地铁站又被一个电话喊了回去，周末也没有歇过。"
 COLD, LOAN = "以前我说过一次手头排不开，领导转头就在会上夸别人能扛事。", "我名下背着房贷，全指着这份工资。"

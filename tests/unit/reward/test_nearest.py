@@ -2,7 +2,7 @@
 
 import math
 
-from empathy_lib.metrics.nearest import Candidate, Nearest
+from empathy_lib.reward.nearest import Candidate, Nearest
 
 CAUSES = Nearest(
     [
