@@ -262,6 +262,13 @@ class GRPOStageConfig(_Config):
         0.1, ge=0, le=1, description="r_answer is 0 from this copy rate on; 1 switches the guard off"
     )
     mask_copied_spans: bool = Field(True, description="score the answer with its copied spans taken out")
+    chain_reward: bool = Field(
+        False,
+        # left out of a stage's request while off, so that runs from before it stay what they are
+        exclude_if=lambda on: not on,
+        description="beyond the paper: pay r_chain too, the share of the chain's labels that are right; on "
+        "real posts, whether the chain keeps to the post",
+    )
     checkpoint_steps: int = Field(10, ge=1)
     seeds: int = Field(
         1,
@@ -274,11 +281,13 @@ class GRPOStageConfig(_Config):
         description="advantage of the rewards' sum, or the sum of an advantage for each (GDPO, arXiv "
         "2601.05242)",
     )
-    comparisons: list[Literal["no_sft", "no_coe", "best_of_n", "more_sft", "smooth", "decoupled"]] = Field(
+    comparisons: list[
+        Literal["no_sft", "no_coe", "best_of_n", "more_sft", "smooth", "decoupled", "chain"]
+    ] = Field(
         [],
         description="what notebook 04 sets beside its own: GRPO from the base, GRPO without the chain, the "
         "best of num_generations samples of SFT by the reward, further SFT at equal compute, the cosine as "
-        "reward, decoupled",
+        "reward, decoupled, r_chain paid too (with every seed)",
     )
     lora: LoraSettings = LoraSettings()
 

@@ -3,8 +3,9 @@
 Knows: which marks are paid for, and where a post has no gold labels that its grounding is. Does not know: how
 a label is marked (``marking``, ``grounding``), or who optimises against it (``grpo``).
 
-All of it is our choice. The neighbour in the literature is PEER (arXiv 2508.09521), which pays for steps of an
-empathetic reply by a model trained on step labels; here the labels are the data's own, and nothing is learnt.
+All of it is our choice. The neighbour in the literature is PEER (arXiv 2508.09521), which pays for steps of
+an empathetic reply by a model trained on step labels; here the labels are the data's own, and nothing is
+learnt.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from empathy_lib.core.schema import Gold, Item
 from empathy_lib.reward.grounding import GROUNDED, grounded_layers
 from empathy_lib.reward.marking import Marker, default_marker
 
-# What is paid for, by its mark. L4 has no label, its strategy being a choice; the belief is left to be measured.
+# What is paid for, by its mark. L4 has no label, its strategy being a choice; the belief is measured only.
 PAID = {"emotion": "L1", "cause": "cause", "bias": "bias", "intent": "L3"}
 
 
@@ -54,7 +55,9 @@ class ChainReward:
             ValueError: a post that the reward was not made of.
         """
         if post not in self.golds:
-            raise ValueError(f"no item has the post '{post[:20]}…': make the reward of the items it is to mark")
+            raise ValueError(
+                f"no item has the post '{post[:20]}…': make the reward of the items it is to mark"
+            )
         if (gold := self.golds[post]) is None:
             return grounded_layers(chain, post) if chain else dict.fromkeys(GROUNDED, 0.0)
         marks = self.marker.mark_chain(chain, gold, post)

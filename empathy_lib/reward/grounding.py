@@ -79,9 +79,9 @@ def grounded_layers(chain: ChainOfEmpathy, post: str) -> dict[str, float]:
 
     All that it quotes (in 「」) stands in the post, is quoted once in the whole chain, and is no longer than
     an honest quotation; beside, it pastes nothing. A layer that quotes nothing shares words with the post, as
-    :func:`cause_grounding` has it. L1 names an emotion that the post names, two at most, and none only where the
-    rules find none; L2 names one bias at most; L3 exactly one intent. Without gold no more can be checked:
-    grounded is not true.
+    :func:`cause_grounding` has it. L1 names an emotion that the post names, two at most, and none only where
+    the rules find none; L2 names one bias at most; L3 exactly one intent. Without gold no more can be
+    checked: grounded is not true.
     """
     marker, words, seen = default_marker(), emotion_words(), set()
     found = dict.fromkeys(GROUNDED, 0.0)

@@ -1,9 +1,10 @@
 """Does a chain say what is true of the post? L1 to L3 marked against the gold labels of synthetic items.
 
 Knows: the marking rule of each label. Does not know: what is paid for them (``chain``), what guessing or
-pasting would score (``metrics.coe_levels``), or whether a reply is kind or helpful; L4 has no gold label, its strategy being a choice. The rules read
-words, not meaning: "not anxious" counts as naming anxiety, a cause in other words may be missed, and one that
-is quoted is found, not understood. All thresholds are our choice; the paper reports no such accuracy.
+pasting would score (``metrics.coe_levels``), or whether a reply is kind or helpful; L4 has no gold label, its
+strategy being a choice. The rules read words, not meaning: "not anxious" counts as naming anxiety, a cause in
+other words may be missed, and one that is quoted is found, not understood. All thresholds are our choice; the
+paper reports no such accuracy.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ WITHIN_SUBTOPIC = ("cause_subtopic", "belief_subtopic")
 ALL_MARKS = ("L1", "L1_any", "cause", "bias", "belief", *WITHIN_SUBTOPIC, "L3", "gist_recall")
 MAX_EMOTIONS = 2
 GIST_RECALL = 0.5
+NO_GOLD = "no gold labels: only synthetic posts carry them"
 # Gold layers have 50 characters at most, those of the rules annotator 63; a post has 130 or more.
 MAX_LAYER = 120
 # What a layer may quote: of L1 and L3 one clause, of L2 two. Where the sentences of the gold cause and belief
@@ -156,12 +158,17 @@ class Marker:
             return False
         if is_made_of(layer, post):
             return True
-        own = (self.causes.sentence(gold.cause), self.beliefs.sentence(gold.belief)) if name == "L2" else ()
-        known = bool(own) and all(own)
+        own = self._own(gold) if name == "L2" else ()
+        known = bool(own)
         if quoted(layer, post, own) > (MAX_BESIDE if known else MAX_QUOTED[name]):
             return True
         most = MAX_IN_ORDER if known else MAX_QUOTED[name] + MAX_BESIDE
         return in_order(layer, _rest(post, own) if known else post) > most
+
+    def _own(self, gold: Gold) -> tuple[str, ...]:
+        """The sentences that a post says its cause and belief with; empty where they are not known."""
+        own = self.causes.sentence(gold.cause), self.beliefs.sentence(gold.belief)
+        return own if all(own) else ()
 
     def mark(self, completion: str, gold: Gold | None, post: str = "") -> dict[str, float]:
         """1.0 or 0.0 for each of :data:`ALL_MARKS`; see :meth:`mark_chain`.
@@ -185,9 +192,10 @@ class Marker:
             "" if self.count_span and self.pasted(name, text, gold, post) else text
             for name, text in (("L1", layers.L1), ("L2", layers.L2), ("L3", layers.L3))
         )
-        whole = post if self.count_span else ""
-        cause = self.causes.identifies(l2, gold.cause, whole)
-        belief = self.beliefs.identifies(l2, gold.belief, whole)
+        own = self._own(gold)
+        rest = (_rest(post, own) if own else "") if self.count_span else None
+        cause = self.causes.identifies(l2, gold.cause, rest)
+        belief = self.beliefs.identifies(l2, gold.belief, rest)
         marks = {
             "L1": self.names_emotion(l1, gold),
             "L1_any": self.names_emotion(layers.L1, gold, at_most=None),

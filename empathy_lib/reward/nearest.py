@@ -91,9 +91,9 @@ class Nearest:
             self._known[text] = np.maximum((row @ sentences).toarray(), (row @ gists).toarray())[0]
         return self._known[text]
 
-    def likeness(self, text: str, post: str) -> float:
-        """Cosine of the text and a whole post, in the words of the candidates, in [0, 1]."""
-        return float((self._row(text) @ self._row(post).T).sum())
+    def likeness(self, text: str, other: str) -> float:
+        """Cosine of two texts, in the words of the candidates, in [0, 1]."""
+        return float((self._row(text) @ self._row(other).T).sum())
 
     def lists(self, text: str, gist: str) -> bool:
         """Whether the text also names another candidate of this one's sub-topic: so much of its sentence or
@@ -107,21 +107,22 @@ class Nearest:
             for wanted in filter(None, (bigrams(other.sentence), bigrams(other.gist)))
         )
 
-    def identifies(self, text: str, gist: str, post: str = "") -> tuple[float, float]:
+    def identifies(self, text: str, gist: str, rest: str | None = None) -> tuple[float, float]:
         """1.0 or 0.0: is ``text`` nearer to the candidate of this gist than to any other, of all, and of its
         sub-topic?
 
-        A text with nothing in common, or as near to another, identifies nothing. Nor, where the ``post`` is
-        given, does one that is as near to the post as a whole (its words in whatever order), or names another
-        of the sub-topic too. NaN for a gist of no candidate, and within a sub-topic that is not known.
+        A text with nothing in common, or as near to another, identifies nothing. Nor, where ``rest`` is
+        given, what the post says beside (empty: not known), does one that is as near to that, or names
+        another of the sub-topic too. NaN for a gist of no candidate, and within a sub-topic that is not
+        known.
         """
         if (place := self._place.get(gist)) is None:
             return math.nan, math.nan
         cosines, own = self.cosines(text), self._subtopics == self._subtopics[place]
         nearest = cosines > cosines[place] - 1e-9  # itself among them
         told = cosines[place] > 0 and (nearest & own).sum() == 1
-        if told and post:
-            told = not self.lists(text, gist) and self.likeness(text, post) < cosines[place]
+        if told and rest is not None:
+            told = not self.lists(text, gist) and self.likeness(text, rest) < cosines[place]
         return float(told and nearest.sum() == 1), float(told) if self._subtopics[place] else math.nan
 
     def chance(self, gist: str) -> tuple[float, float]:
