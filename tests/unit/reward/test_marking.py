@@ -4,9 +4,10 @@ import math
 from dataclasses import replace
 
 import pytest
-from chains import ASK, COLD, FIRED, L2, MARKER, POST, SITUATION, chain, gold
+from chains import COLD, FIRED, L2, LOAN, MARKER, POST, SITUATION, chain, gold
 
 from empathy_lib.core.coe import render
+from empathy_lib.core.schema import Item
 from empathy_lib.reward.marking import (
     ALL_MARKS,
     MARKED,
@@ -108,3 +109,47 @@ def test_default_marker_reads_the_datasets_lexicon_and_fragments():
     for nearest in (marker.causes, marker.beliefs):
         hits = [nearest.identifies(text, c.gist) for c in nearest.candidates for text in (c.gist, c.sentence)]
         assert len(nearest.candidates) > 300 and sum(map(sum, hits)) >= 0.98 * 2 * len(hits)
+
+
+def test_letters_in_order_by_hand():
+    assert in_order("甲、丙「戊」", "甲乙丙丁戊") == 3 and in_order("戊丙甲", "甲乙丙丁戊") == 1
+    assert in_order("", "甲") == in_order("乙", "甲") == 0
+
+
+@pytest.mark.parametrize(
+    ("layer", "made"),
+    [
+        ("上个月、项目、白天、开会、晚上", True),  # keywords: ten letters, all the post's
+        ("上个月、项目、焦虑", False),  # six of eight
+        (SITUATION[:40], False),  # a quotation is no other order
+        ("".join(sorted(set(POST))), True),
+        ("他因为怕被换掉而不敢开口，属于灾难化的想法", False),
+    ],
+)
+def test_a_layer_of_the_posts_own_letters_in_another_order(layer, made):
+    assert is_made_of(layer, POST) == made
+
+
+@pytest.mark.parametrize(
+    "l2",
+    [
+        "曾经说排不开却被冷落、背着房贷",  # all causes of the sub-topic
+        "曾经说排不开、背着房",  # their first parts
+        COLD + LOAN,
+        "".join(c for k, c in enumerate(POST) if k % 3 != 2),
+        "".join(c for k, c in enumerate(POST) if k % 2),
+        "排不开、手头、领导、说过、夸别人、扛事、转头、会上、一次、换掉",
+        "".join(f"「{part}。」" for part in POST.split("。") if part),
+    ],
+)
+def test_lists_thinned_posts_keywords_and_quoted_sentences_identify_no_cause(l2):
+    marks = MARKER.mark_chain(chain(l2=l2), gold(), POST)
+    assert marks["cause"] == marks["cause_subtopic"] == 0
+
+
+def test_marks_of_several_completions_are_averaged_by_item():
+    items = [Item(id=name, question=POST, answers=[], gold=gold()) for name in ("b", "a")]
+    right, wrong_bias = (render(chain(l2=l2), "抱抱你。") for l2 in (L2, L2.replace("灾难化", "贴标签")))
+    table = MARKER.table(items, [right, right, wrong_bias, "坏的"])
+    assert list(table.index) == ["b", "a"] and list(table.columns) == list(ALL_MARKS)
+    assert table["cause"].tolist() == [1, 0.5] and table["bias"].tolist() == [0.5, 0.5]
