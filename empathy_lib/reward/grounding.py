@@ -110,7 +110,9 @@ def _keeps_to(post: str, layer: str, said: str, most: int, seen: set[str]) -> bo
     quotes = [squeezed(quote) for quote in _QUOTE.findall(layer)]
     once = len(quotes) <= most and len(set(quotes)) == len(quotes) and not seen & set(quotes)
     seen |= set(quotes)
-    true = all(MIN_QUOTE <= len(quote) <= MAX_QUOTE and quote in squeezed(post) for quote in quotes)
+    letters = squeezed(post)
+    most_letters = min(MAX_QUOTE, len(letters) // 2)  # of a short post a quotation is half at most
+    true = all(MIN_QUOTE <= len(quote) <= most_letters and quote in letters for quote in quotes)
     pastes = quoted(said, post) > MAX_BESIDE or in_order(said, post) > MAX_IN_ORDER or is_made_of(said, post)
     if visible_length(layer) > MAX_LAYER or pastes or not (once and true):
         return False

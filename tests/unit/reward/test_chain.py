@@ -105,7 +105,7 @@ def real(l1="来访者感到焦虑，原话是「我很焦虑」。", l2="这与
         ({"l3": "来访者希望得到建议，也希望被人理解，「我到底该怎么办」。"}, {"L3"}),
         ({"l3": "从「我到底该怎么办」看。"}, {"L3"}),
         ({"l1": REAL, "l2": REAL, "l3": REAL}, {"L1", "L2", "L3"}),
-        ({"l2": f"这与「{REAL}」有关。"}, {"L2"}),  # longer than a quotation may be
+        ({"l2": f"这与「{REAL}」有关。"}, {"L2"}),  # more than half of the post
         ({"l2": "失眠、焦虑、期末、考试、爸妈、期望"}, {"L2"}),
         ({"l2": "".join(c for k, c in enumerate(REAL) if k % 3 != 2)}, {"L2"}),
     ],

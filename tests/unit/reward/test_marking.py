@@ -119,7 +119,7 @@ def test_letters_in_order_by_hand():
 @pytest.mark.parametrize(
     ("layer", "made"),
     [
-        ("上个月、项目、白天、开会、晚上", True),  # keywords: ten letters, all the post's
+        ("晚上、项目、开会、上个月、白天", True),  # keywords: eleven letters, all the post's
         ("上个月、项目、焦虑", False),  # six of eight
         (SITUATION[:40], False),  # a quotation is no other order
         ("".join(sorted(set(POST))), True),
