@@ -28,6 +28,7 @@ def promised() -> set[str]:
     labels = ("L1", "cause", "bias", "belief", "L3", "gist_recall")
     levels = ("chance", "constant", "post_pasted", "rules")
     keys |= {f"coe_accuracy.{who}.{label}" for who in (*SYSTEMS, *levels) for label in labels}
+    keys |= {f"coe_accuracy.{who}.{label}" for who in ("grpo_chain", "reference") for label in labels[:5]}
     keys |= {f"{figure}.{system}" for figure in ("copy_rate", "r_answer") for system in SYSTEM_LABELS}
     keys |= {
         f"metrics.{system}.{metric}"

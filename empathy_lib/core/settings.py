@@ -223,11 +223,20 @@ class GRPOStageConfig(Section):
         description="advantage of the rewards' sum, or the sum of an advantage for each (GDPO, arXiv "
         "2601.05242)",
     )
-    comparisons: list[Literal["no_sft", "no_coe", "best_of_n", "more_sft", "smooth", "decoupled"]] = Field(
+    chain_reward: bool = Field(
+        False,
+        # left out of a stage's request while off, so that runs from before it stay what they are
+        exclude_if=lambda on: not on,
+        description="beyond the paper: pay r_chain too, the share of the chain's labels that are right; on "
+        "real posts, whether the chain keeps to the post",
+    )
+    comparisons: list[
+        Literal["no_sft", "no_coe", "best_of_n", "more_sft", "smooth", "decoupled", "chain"]
+    ] = Field(
         [],
         description="what notebook 04 sets beside its own: GRPO from the base, GRPO without the chain, the "
         "best of num_generations samples of SFT by the reward, further SFT at equal compute, the cosine as "
-        "reward, decoupled",
+        "reward, decoupled, r_chain paid too (with every seed)",
     )
     lora: LoraSettings = LoraSettings()
 

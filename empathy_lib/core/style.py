@@ -46,6 +46,7 @@ COMPARED_LABELS = {
     "grpo_more_sft": "SFT, trained on",
     "grpo_smooth": "SFT + GRPO, smooth reward",
     "grpo_decoupled": "SFT + GRPO, decoupled",
+    "grpo_chain": "SFT + GRPO, r_chain too",
 }
 OTHER_COLOUR = "#000000"  # of a system that is none of ours
 _FONT_FILE = "NotoSansCJKsc-Regular.otf"

@@ -2,7 +2,7 @@
 length.
 
 Knows: plain texts. Does not know: items, or what a likeness means (``dataset.deduplicate``, ``core.copying``,
-``metrics.grounding``).
+``reward.grounding``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Notebook 04, GRPO: the SFT policy optimised against ``r_total = r_format + r_answer``.
+"""Notebook 04, GRPO: the SFT policy optimised against ``r_format + r_answer``, and ``r_chain`` if asked.
 
 Knows: how TRL's GRPOTrainer is configured, its controls. Does not know: how the reward was made.
 Public: ``train_grpo``, ``comparison``, ``group_advantages``.

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from empathy_lib.core.statistics import Score
 from empathy_lib.core.style import SYSTEM_COLOURS, caption, system_colour, system_label
 
+R_CHAIN = "rewards/r_chain/mean"
+
 
 def steps_of(log: list[dict]) -> pd.DataFrame:
     """GRPO's log, one row a step; ``kl`` is NaN where ``grpo.beta`` is 0, since no reference policy is kept
@@ -29,8 +31,9 @@ def steps_of(log: list[dict]) -> pd.DataFrame:
 
 
 def grpo_curves(logs: list[list[dict]], text: str) -> Figure:
-    """Panels over GRPO's steps: the two rewards, length, zero-variance groups, KL a token and a completion,
-    entropy; one line a training run."""
+    """Panels over GRPO's steps: the rewards (``r_chain`` where it is paid), length, zero-variance groups, KL
+    a token and a completion, entropy; one line a training run."""
+    frames = [steps_of(log) for log in logs]
     panels = {
         "rewards/r_format/mean": "mean r_format",
         "rewards/r_answer/mean": "mean r_answer",
@@ -40,10 +43,15 @@ def grpo_curves(logs: list[list[dict]], text: str) -> Figure:
         "kl_completion": "KL to SFT (nats/completion)",
         "entropy": "entropy (nats/token)",
     }
+    if any(R_CHAIN in frame for frame in frames):
+        panels[R_CHAIN] = "mean r_chain"
     figure, grid = plt.subplots(2, 4, figsize=(13, 5.2), sharex=True)
-    grid.flat[-1].set_axis_off()  # seven panels
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
     for axes, (column, title) in zip(grid.flat, panels.items(), strict=False):
-        for frame, style in zip(map(steps_of, logs), itertools.cycle(["-", "--", ":"]), strict=False):
+        for frame, style in zip(frames, itertools.cycle(["-", "--", ":"]), strict=False):
+            if column not in frame:
+                continue
             axes.plot(frame.index, frame[column], ".", color=SYSTEM_COLOURS["grpo"], alpha=0.3, ms=4)
             axes.plot(
                 frame.index,

@@ -1,6 +1,7 @@
-"""GRPO from the SFT policy, over TRL's GRPOTrainer, with the paper's ``r_total = r_format + r_answer``.
+"""GRPO from the SFT policy, over TRL's GRPOTrainer, with the paper's ``r_total = r_format + r_answer``, or
+with our ``r_chain`` added where ``grpo.chain_reward`` asks for it.
 
-Knows: the two rewards, the guard against copied answers, how TRL is configured.
+Knows: the rewards that are added up, how TRL is configured.
 Does not know: how the reward model was trained, what the metrics are.
 
 GRPO is arXiv 2402.03300. Group size, learning rate, KL weight and the guard are our choices; the paper gives
@@ -20,6 +21,7 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig
 
 from empathy_lib.core.config import GenerationConfig, GRPOStageConfig
+from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import generator, write_json
 from empathy_lib.core.schema import Item
 from empathy_lib.grpo.trainer import SharedPromptGRPOTrainer
@@ -41,13 +43,27 @@ from empathy_lib.models.training import (
     warmup_steps,
     with_lora,
 )
+from empathy_lib.reward.chain import ChainReward
 from empathy_lib.reward.paid import AnswerReward, r_format
 
 
 def comparison(config: GRPOStageConfig, name: str) -> GRPOStageConfig:
     """The configuration of one of ``grpo.comparisons``: ours but for the one thing that its name says
-    (``no_sft`` and ``no_coe`` change the start)."""
-    changes = {"smooth": {"reward": "smooth"}, "decoupled": {"aggregation": "decoupled"}}
+    (``no_sft`` and ``no_coe`` change the start).
+
+    Raises:
+        UserError: ``chain`` beside a run that pays ``r_chain`` already.
+    """
+    if name == "chain" and config.chain_reward:
+        raise UserError(
+            "grpo.comparisons: 'chain' sets r_chain beside a run without it, but grpo.chain_reward is true; "
+            "set one of the two"
+        )
+    changes = {
+        "smooth": {"reward": "smooth"},
+        "decoupled": {"aggregation": "decoupled"},
+        "chain": {"chain_reward": True},
+    }
     return config.model_copy(update=changes.get(name, {}))
 
 
@@ -69,7 +85,7 @@ def train_grpo(
 
     Args:
         policy: folder of the SFT policy; it is also the reference of the KL.
-        items: training items; only their posts are used.
+        items: training items; only their posts are used, and for ``r_chain`` their gold labels.
         reward: what is paid beside ``r_format``: an :class:`AnswerReward`, or a function of one's own in
             TRL's signature, ``f(completions, question, **_) -> list[float]``; the log calls it ``r_answer``.
         folder: gets ``policy/`` and ``log.jsonl``; while training also ``checkpoints/``.
@@ -78,11 +94,12 @@ def train_grpo(
         tracking: further trackers, as the profile's ``tracking``.
         shown: posts that are answered greedily at every checkpoint, into ``folder/samples.jsonl``.
         chain: whether the policy writes a chain. Without, it is asked by ``plain_prompt``, its whole
-            completion is the answer, and only ``r_answer`` is paid.
+            completion is the answer, and only ``r_answer`` is paid, whatever ``config.chain_reward`` says.
 
     Returns:
         The log records: ``rewards/r_format/mean``, ``rewards/r_answer/mean``, ``kl`` (nats a token),
-        ``completions/mean_length`` (tokens), ``frac_reward_zero_std`` (share of groups that teach nothing), …
+        ``completions/mean_length`` (tokens), ``frac_reward_zero_std`` (share of groups that teach nothing),
+        ``rewards/r_chain/mean`` where that is paid, …
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.jsonl"
@@ -104,14 +121,14 @@ def train_grpo(
     if config.tuning == "lora":
         model = with_lora(model, config.lora)
         model.enable_input_require_grads()
-    # The trainer: both rewards, whose sum (or whose advantages' sum) is optimised.
+    # The trainer: the rewards, whose sum (or whose advantages' sum) is optimised.
     callbacks = [JsonlLog(log), SaveByTime()]
     if shown:
         prompts = [prompt(tokenizer, post) for post in shown]
         callbacks.append(SampleLog(folder / "samples.jsonl", tokenizer, prompts, generation))
     trainer = SharedPromptGRPOTrainer(
         model=model,
-        reward_funcs=[r_format] * chain + [_as_function(reward, chain)],
+        reward_funcs=rewards_of(reward, items, config, chain=chain),
         args=grpo_arguments(folder, config, generation, seed, tracking),
         train_dataset=dataset,
         processing_class=tokenizer,
@@ -164,6 +181,21 @@ def grpo_arguments(
         save_steps=config.checkpoint_steps,
         model_init_kwargs=None,
     )
+
+
+def rewards_of(
+    reward: AnswerReward | Callable[..., list[float]],
+    items: list[Item],
+    config: GRPOStageConfig,
+    *,
+    chain: bool,
+) -> list[Callable[..., list[float]]]:
+    """What a completion is paid for, each in TRL's signature and named as the log names it: ``r_format``,
+    ``r_answer``, and ``r_chain``, which knows the labels of ``items`` alone."""
+    if not chain:
+        return [_as_function(reward, chain)]
+    further = [ChainReward.of(items).as_function()] if config.chain_reward else []
+    return [r_format, _as_function(reward, chain), *further]
 
 
 def _as_function(

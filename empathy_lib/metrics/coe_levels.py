@@ -1,7 +1,7 @@
 """What CoE accuracy is worth nothing below: chance, a constant guess, a pasted post, a fixed quotation,
 rules, and a system's own chains shuffled.
 
-Knows: chains that need no understanding. Does not know: how a chain is marked (``coe_accuracy``).
+Knows: chains that need no understanding. Does not know: how a chain is marked (``reward.marking``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 from empathy_lib.core.coe import ChainOfEmpathy, parse
 from empathy_lib.core.schema import Gold, Item
 from empathy_lib.dataset.rules.chain import default_rules
-from empathy_lib.metrics.coe_accuracy import ALL_MARKS, MARKED, MAX_EMOTIONS, Marker
+from empathy_lib.reward.marking import ALL_MARKS, MARKED, MAX_EMOTIONS, Marker
 
 LEVELS = {
     "chance": "drawn at random",

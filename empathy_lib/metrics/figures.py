@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from empathy_lib.core.coe import LAYER_TITLES
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.style import SYSTEM_COLOURS, SYSTEM_LABELS, caption
-from empathy_lib.metrics.coe_accuracy import LAYER_OF, MARKED
 from empathy_lib.metrics.coe_levels import LEVELS, overlap_cannot_judge
 from empathy_lib.metrics.registry import METRICS
+from empathy_lib.reward.marking import LAYER_OF, MARKED
 
 _ARROWS = {"higher": "higher is better", "lower": "lower is better", "human": "best near the references"}
 LEVEL_LINES = {

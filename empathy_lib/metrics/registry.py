@@ -2,8 +2,8 @@
 
 Knows: the registry of metrics, per-example and corpus scores, the long table of several systems. Does not
 know: where completions come from (``systems``), how a score is computed (``overlap``, ``quality``,
-``coe_accuracy``, ``grounding``), how intervals and tests are (``statistics``), how a table is read or written
-(``tables``).
+``reward.marking``, ``reward.grounding``), how intervals and tests are (``statistics``), how a table is read
+or written (``tables``).
 
 Texts are scored by the **answer only** (``coe.answer_of``): the chain is no part of what the references hold.
 Only ``well_formed``, the CoE accuracies and CoE grounding look at the chain. A score that cannot be had (no
@@ -41,8 +41,6 @@ from empathy_lib.core.statistics import (
     wilson_share,
 )
 from empathy_lib.core.text import visible_length
-from empathy_lib.metrics.coe_accuracy import Marker, default_marker
-from empathy_lib.metrics.grounding import grounding
 from empathy_lib.metrics.overlap import (
     ROUGE_KINDS,
     SUMMED,
@@ -54,6 +52,8 @@ from empathy_lib.metrics.overlap import (
     cosines,
     rouge,
 )
+from empathy_lib.reward.grounding import grounding
+from empathy_lib.reward.marking import Marker, default_marker
 
 Reward = Callable[[list[str], list[str]], np.ndarray]
 OURS = "empathy_lib"

@@ -20,6 +20,7 @@ from empathy_lib.core.schema import Item
 from empathy_lib.core.statistics import Score, as_entry, bootstrap_mean, wilson_share
 from empathy_lib.core.text import visible_length
 from empathy_lib.metrics.registry import METRICS, PER_EXAMPLE
+from empathy_lib.reward.marking import ALL_MARKS, NO_GOLD
 
 _LATEX = str.maketrans(
     {mark: rf"\{mark}" for mark in "&%$#_{}"}
@@ -59,7 +60,8 @@ def wide_breakdown(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def headline_entry(table: pd.DataFrame, system: str, metric: str) -> dict[str, object]:
-    """One figure as ``headline.json`` keeps it: ``{value, interval, n, unit}``; None where not available.
+    """One figure as ``headline.json`` keeps it: ``{value, interval, n, unit}``; None where not available,
+    with the ``reason`` where that is a lack of gold labels.
 
     Raises:
         UserError: the table has no such system or metric.
@@ -71,7 +73,8 @@ def headline_entry(table: pd.DataFrame, system: str, metric: str) -> dict[str, o
             f"{', '.join(table['system'].unique())}"
         )
     row = found.iloc[0]
-    return as_entry(Score(row["value"], row["low"], row["high"], int(row["n"])), METRICS[metric].unit)
+    entry = as_entry(Score(row["value"], row["low"], row["high"], int(row["n"])), METRICS[metric].unit)
+    return entry | ({"reason": NO_GOLD} if metric in ALL_MARKS and entry["value"] is None else {})
 
 
 def topic_groups(items: Sequence[Item], at_least: int = 5) -> pd.Series:

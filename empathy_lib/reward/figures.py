@@ -1,4 +1,5 @@
-"""Figures of notebook 03: what the reward model tells apart. Does not know: how it is trained."""
+"""Figures of notebook 03: what the reward model tells apart; and of 04: what ``r_chain`` pays for hacks.
+Does not know: how anything is trained."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from empathy_lib.core.statistics import wilson_share
 from empathy_lib.core.style import caption
+from empathy_lib.reward.chain_hacks import REFERENCE
 from empathy_lib.reward.train import labelled
 
 
@@ -76,5 +78,29 @@ def calibration(scores: pd.DataFrame, threshold: float, text: str, bins: int = 1
     axes.axvline(threshold, color="black", ls="--", lw=1)
     axes.set(
         xlabel="cosine of post and reply (mean of its bin)", ylabel="share of true pairs", ylim=(-0.02, 1.02)
+    )
+    return caption(figure, text)
+
+
+def chain_hacks(table: pd.DataFrame, text: str) -> Figure:
+    """What ``r_chain`` pays on average for each hack (bars), and in which share of posts that is no less than
+    for the true chain (dots, with 95 % Wilson intervals).
+
+    Args:
+        table: of ``chain_hacks.suite``.
+    """
+    groups = list(table.groupby("kind", sort=False))
+    figure, axes = plt.subplots(figsize=(8.5, 0.32 * len(groups) + 1.2))
+    for row, (kind, part) in enumerate(groups):
+        colour = "#009E73" if kind == REFERENCE else "#56B4E9"
+        share = wilson_share(part["reaches"])
+        axes.barh(row, part["r_chain"].mean(), color=colour, height=0.6)
+        axes.plot([share.low, share.high], [row, row], color="#B35900", lw=2, alpha=0.6)
+        axes.plot(share.value, row, "o", color="#B35900", ms=5)
+    axes.set_yticks(range(len(groups)), [kind for kind, _ in groups])
+    axes.invert_yaxis()
+    axes.set(
+        xlim=(-0.02, 1.02),
+        xlabel="mean r_chain (bars); share of posts where it reaches the true chain's (dots)",
     )
     return caption(figure, text)

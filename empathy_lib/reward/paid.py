@@ -1,7 +1,8 @@
 """What GRPO pays for: the paper's ``r_total = r_format + r_answer``.
 
 Knows: the two rewards, the guard against copied answers. Does not know: how the reward model was trained
-(``train``), or who optimises against it (``grpo``). The guard and the masking of copied spans are our choice;
+(``train``), the reward for true chains that may be added (``chain``), or who optimises against them
+(``grpo``). The guard and the masking of copied spans are our choice;
 the paper gives neither.
 """
 

@@ -20,8 +20,8 @@ from empathy_lib.core.schema import Item
 from empathy_lib.dataset.cleaning import clean
 from empathy_lib.dataset.generate import generate
 from empathy_lib.dataset.split import split
-from empathy_lib.metrics.coe_accuracy import ALL_MARKS, Marker, default_marker
 from empathy_lib.metrics.coe_levels import LEVELS, levels, mean_marks, overlap_cannot_judge
+from empathy_lib.reward.marking import ALL_MARKS, Marker, default_marker
 
 
 def rows(items: list[Item], marker: Marker) -> pd.DataFrame:

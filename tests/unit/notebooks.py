@@ -19,7 +19,7 @@ TINY = {
     "reward.max_steps": 2,
     "reward.comparisons": [],
     "grpo.max_steps": 2,
-    "grpo.comparisons": ["no_coe", "best_of_n", "more_sft"],
+    "grpo.comparisons": ["no_coe", "best_of_n", "more_sft", "chain"],
     "metrics.max_questions": 4,
     "metrics.samples": 1,
     "human_eval.items": 3,

@@ -123,6 +123,20 @@ def test_a_reworded_post_reaches_the_training_file_and_what_is_built_on_it(varia
     assert variant.manifest("02_sft")["identity"] != before
 
 
+def test_what_a_reward_for_true_chains_buys_is_trained_with_every_seed(variant, overrides):
+    Kernel(variant.path, overrides | {"grpo.seeds": 2}).run(cells_of("04"))
+    stages, headline = variant.stages(), figures(variant)
+    assert {"04_grpo_chain", "04_grpo_chain_seed2", "04_grpo_seed2"} <= set(stages)
+    assert variant.manifest("04_grpo_chain_seed2")["config"]["grpo"]["chain_reward"]
+    for label in ("cause", "bias", "belief", "L1", "L3"):
+        entry = headline[f"coe_accuracy.grpo_chain.{label}"]
+        assert 0 <= entry["value"] <= 1 and entry["n"] == 4 and entry["seeds"] == 2
+    assert headline["grpo_chain.cause_minus_grpo"]["n"] == 4
+    Kernel(variant.path, overrides | {"grpo.comparisons": []}).run(cells_of("04"))
+    entry = figures(variant)["coe_accuracy.grpo_chain.cause"]
+    assert entry["value"] is None and "not asked for" in entry["reason"]
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_cells_may_be_run_twice_and_in_another_legal_order(finished, variant, overrides, number, capsys):
     whole, captions = figures(variant), finished[1][number]

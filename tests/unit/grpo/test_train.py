@@ -8,12 +8,17 @@ import torch
 from safetensors.torch import load_file
 from stages import FakeJudge, Kill, run_grpo, weights
 
+from empathy_lib.core.coe import render
 from empathy_lib.core.config import GenerationConfig, GRPOStageConfig
+from empathy_lib.core.errors import UserError
+from empathy_lib.core.identity import digest
+from empathy_lib.grpo import figures
 from empathy_lib.grpo import train as grpo
 from empathy_lib.models import training
 from empathy_lib.models.base import load_policy
 from empathy_lib.models.prompts import plain_prompt
 from empathy_lib.reward import paid
+from empathy_lib.reward.chain import ChainReward
 
 
 def test_grpo_answers_the_same_posts_at_every_checkpoint(base, items, tmp_path, monkeypatch):
@@ -53,7 +58,7 @@ def test_grpo_answers_the_same_posts_at_every_checkpoint(base, items, tmp_path, 
 
 def test_a_comparison_changes_one_thing():
     config, changed = GRPOStageConfig(beta=0.3), {}
-    for name in ("no_sft", "no_coe", "smooth", "decoupled"):
+    for name in ("no_sft", "no_coe", "smooth", "decoupled", "chain"):
         made = grpo.comparison(config, name)
         changed[name] = {key: value for key, value in vars(made).items() if value != getattr(config, key)}
     assert changed == {
@@ -61,7 +66,72 @@ def test_a_comparison_changes_one_thing():
         "no_coe": {},
         "smooth": {"reward": "smooth"},
         "decoupled": {"aggregation": "decoupled"},
+        "chain": {"chain_reward": True},
     }
+    with pytest.raises(UserError, match=r"grpo\.chain_reward is true"):
+        grpo.comparison(GRPOStageConfig(chain_reward=True), "chain")
+
+
+def test_a_request_changes_when_true_chains_are_paid_for_and_not_before():
+    """A run without it asks for what it asked for when there was no such field."""
+    plain, paid_too = (GRPOStageConfig(chain_reward=on).model_dump() for on in (False, True))
+    assert "chain_reward" not in plain and paid_too == plain | {"chain_reward": True}
+    assert GRPOStageConfig(**paid_too).chain_reward and digest(plain) != digest(paid_too)
+
+
+def test_true_chains_are_paid_by_the_labels_of_the_posts_in_training(items):
+    reward = paid.AnswerReward(FakeJudge())
+    functions = {
+        on: grpo.rewards_of(reward, items, GRPOStageConfig(chain_reward=on), chain=True) for on in (0, 1)
+    }
+    names = [[function.__name__ for function in each] for each in functions.values()]
+    assert names == [["r_format", "r_answer"], ["r_format", "r_answer", "r_chain"]]
+    texts = [render(items[0].answers[0].coe, "好好"), "好好"]
+    paid_each = [f(completions=texts, question=[items[0].question] * 2) for f in functions[1]]
+    assert paid_each == [[1, 0], [1, 0], [0.75, 0]]  # the chain names no bias
+    plain = grpo.rewards_of(reward, items, GRPOStageConfig(chain_reward=True), chain=False)
+    assert [function.__name__ for function in plain] == ["r_answer"]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_training_logs_what_it_pays_for_true_chains_and_resumes(base, items, tmp_path, monkeypatch, killed):
+    config = GRPOStageConfig(
+        chain_reward=True,
+        max_steps=6,
+        prompts_per_step=1,
+        num_generations=2,
+        micro_batch=2,
+        checkpoint_steps=1,
+    )
+    chains = iter(range(10**6))
+
+    def shares(self, posts, completions):  # what a random model writes is no chain
+        return np.array([next(chains) % 2 for _ in posts], dtype=float)
+
+    monkeypatch.setattr(ChainReward, "rate", shares)
+    settings = (
+        paid.AnswerReward(FakeJudge(), "smooth"),
+        tmp_path,
+        config,
+        GenerationConfig(max_new_tokens=8),
+        1,
+    )
+    if killed:
+
+        class Killed(training.JsonlLog, Kill):
+            pass
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(grpo, "JsonlLog", Killed)
+            grpo.train_grpo(base, items, *settings)
+    log = [record for record in grpo.train_grpo(base, items, *settings) if "reward" in record]
+    assert [record["step"] for record in log] == [1, 2, 3, 4, 5, 6]
+    for record in log:
+        parts = [record[f"rewards/{name}/mean"] for name in ("r_format", "r_answer", "r_chain")]
+        assert parts[2] == 0.5 and record["reward"] == pytest.approx(sum(parts), abs=1e-4)
+    titles = lambda logs: [axes.get_title() for axes in figures.grpo_curves(logs, "x").axes]  # noqa: E731
+    plain = [{key: value for key, value in record.items() if "r_chain" not in key} for record in log]
+    assert "mean r_chain" in titles([log]) and "mean r_chain" not in titles([plain])
 
 
 def test_group_advantages():

@@ -11,8 +11,8 @@ import pytest
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.style import SYSTEM_LABELS, use_style
 from empathy_lib.metrics import figures as plots
-from empathy_lib.metrics.coe_accuracy import ALL_MARKS, MARKED
 from empathy_lib.metrics.coe_levels import LEVELS
+from empathy_lib.reward.marking import ALL_MARKS, MARKED
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -11,8 +11,8 @@ from empathy_lib.core.schema import Answer, Gold, Item
 from empathy_lib.dataset.sources import read_source
 from empathy_lib.metrics import registry as m
 from empathy_lib.metrics import tables
-from empathy_lib.metrics.coe_accuracy import Marker, default_marker
 from empathy_lib.reward.kind import KindJudge
+from empathy_lib.reward.marking import Marker, default_marker
 
 MARKER = Marker(
     emotions={"焦虑": ["焦虑", "不安"], "愤怒": ["愤怒", "生气"], "孤独": ["孤独"]},

@@ -2,7 +2,10 @@
 
 import math
 
-from empathy_lib.metrics.nearest import Candidate, Nearest
+import pytest
+
+from empathy_lib.reward import nearest
+from empathy_lib.reward.nearest import Candidate, Nearest
 
 CAUSES = Nearest(
     [
@@ -42,3 +45,21 @@ def test_a_label_of_a_users_own_joins_the_candidates():
 def test_chance_counts_the_candidates():
     assert CAUSES.chance("背着房贷") == (1 / 3, 1 / 2) and CAUSES.chance("父母常年争吵") == (1 / 3, 1)
     assert all(map(math.isnan, CAUSES.chance("没有")))
+
+
+def test_a_text_that_names_two_of_a_subtopic_or_is_as_near_to_the_rest_identifies_nothing():
+    both = "被当众批评过，也背着房贷"
+    assert CAUSES.lists(both, "背着房贷") and not CAUSES.lists("背着房贷，父母常年争吵", "背着房贷")
+    assert CAUSES.identifies("背着房贷", "背着房贷", "") == (1, 1)
+    assert CAUSES.identifies(both, "背着房贷", "") == CAUSES.identifies(both, "被当众批评过", "") == (0, 0)
+    rest = "他说每个月的房贷，爸妈在客厅里争吵。"
+    assert CAUSES.identifies("房贷，客厅里争吵", "父母常年争吵", rest)[0] == 0
+    assert CAUSES.likeness("背着房贷", "背着房贷") == pytest.approx(1)
+
+
+def test_what_is_remembered_of_texts_is_bounded(monkeypatch):
+    monkeypatch.setattr(nearest, "_KEPT", 3)
+    few = nearest.Nearest(CAUSES.candidates)
+    for number in range(10):
+        few.cosines(f"第{number}次被批评")
+    assert len(few._rows) <= 3 and len(few._known) <= 3

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from empathy_lib.core.coe import ChainOfEmpathy, render
-from empathy_lib.metrics.grounding import cause_grounding, emotion_grounding, grounding
+from empathy_lib.reward.grounding import cause_grounding, emotion_grounding, grounding
 
 POST = "最近总是失眠，我很焦虑，怕期末考试考砸了，爸妈对我期望很高。该怎么办？"
 
