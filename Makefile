@@ -41,18 +41,20 @@ reproduce: setup ## Run the six notebooks under PROFILE (default: laptop); the s
 	@$(PY) -m empathy_lib reproduce --profile "$$PROFILE" $${DATA:+--data "$$DATA"} $${RUN_DIR:+--run-dir "$$RUN_DIR"} \
 	  $${BASE_MODEL:+--base-model "$$BASE_MODEL"} $(ARGS)
 
-# The notebooks run twice: cell by cell under nbval, where marked outputs are compared, then through papermill into an awkward path.
-test: setup ## Lint, unit tests, the notebooks under nbval and through papermill (smoke profile)
+# The notebooks run twice: through papermill, from nothing into an awkward path, then cell by cell under nbval, which finds the stages
+# built and compares the marked outputs. Unit tests share the cores, a file each; the longest goes first.
+test: setup ## Lint, unit tests, the notebooks through papermill and under nbval (smoke profile)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -c 'from importlinter.cli import lint_imports_command as run; run()' --no-cache
 	@set -eo pipefail; scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; set -x; \
-	$(PY) -m pytest tests/unit | tee "$$scratch/unit.log"; \
-	EMPATHY_RUNS="$$scratch/runs" $(PY) -m pytest --nbval-lax --nbval-kernel-name python3 --nbval-cell-timeout 1200 \
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	  tests/unit/test_notebooks.py tests/unit | tee "$$scratch/unit.log"; \
+	export EMPATHY_RUNS="$$scratch/空格 与中文"; \
+	$(PY) -m empathy_lib reproduce --profile smoke; \
+	$(PY) tests/check_run.py "$$EMPATHY_RUNS/smoke"; \
+	$(PY) -m pytest --nbval-lax --nbval-kernel-name python3 --nbval-cell-timeout 1200 \
 	  --nbval-kernel-startup-timeout 180 notebooks/0*.ipynb | tee "$$scratch/notebooks.log"; \
-	run="$$scratch/空格 与中文/run"; \
-	$(PY) -m empathy_lib reproduce --profile smoke --run-dir "$$run"; \
-	$(PY) tests/check_run.py "$$run"; \
 	set +x; \
 	tail -n 1 "$$scratch/unit.log"; tail -n 1 "$$scratch/notebooks.log"
 

@@ -1,7 +1,7 @@
 """Drives papermill over the six notebooks in order: checked first, one progress line each, resumable at any
 point.
 
-Knows: the request on the command line, what can be checked before a kernel starts, papermill, progress, how
+Knows: the request on the command line, what can be checked before a kernel starts, papermill, how
 to resume. Does not know: what a notebook computes or when a stage is reused (``Run.build``). Each
 notebook is always executed again; the stages behind it are not, so repeating a command is cheap and gives the
 same tables.
@@ -13,10 +13,8 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +27,9 @@ from jupyter_client import KernelManager
 from jupyter_client.kernelspec import NoSuchKernel
 from papermill.exceptions import PapermillExecutionError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from traitlets.config import Config
 
+from empathy_lib.app.progress import ProgressLines
 from empathy_lib.core.config import HUB, SYNTHETIC, WHEEL, load_profile, local_path, parse_assignments
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import MANIFEST, NOTEBOOKS, ROOT, STAGES, Run, resolve_run_dir
@@ -43,7 +41,6 @@ from empathy_lib.models import wheel
 KERNEL = "python3"
 KERNEL_START_SECONDS = 180
 IOPUB_SECONDS = 60  # nbclient's 4 seconds are too few on a machine whose cores are all training
-_PLAIN_LINE_SECONDS = 60
 _PARENTS = {  # whose stages a notebook reads
     "02": ("01",),
     "03": ("01",),
@@ -265,60 +262,6 @@ def kernel_problem(name: str = KERNEL) -> str:
     if Path(asked.stdout.strip()).resolve() != Path(sys.prefix).resolve():
         return f"Jupyter kernel '{name}' runs {command[0]}, not this environment ({sys.prefix}); {remedy}"
     return ""
-
-
-@dataclass
-class ProgressLines:
-    """One line per notebook: live on a terminal, else a plain line at its start and end and one a minute
-    between."""
-
-    console: Console
-    live: Progress = field(init=False)
-    _task: TaskID = field(init=False)
-    _name: str = ""
-    _cells: int = 0
-    _done: int = 0
-    _started: float = 0.0
-    _printed: float = 0.0
-
-    def __post_init__(self) -> None:
-        columns = (
-            TextColumn("{task.description:<26}"),
-            BarColumn(24),
-            TextColumn("{task.fields[state]:<16}"),
-            TimeElapsedColumn(),
-        )
-        self.live = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-
-    def start(self, name: str, cells: int) -> None:
-        """A notebook with so many code cells begins."""
-        self._name, self._cells, self._done = name, cells, 0
-        self._started = self._printed = time.monotonic()
-        self._task = self.live.add_task(name, total=cells, state="starting kernel")
-        self._plain("started")
-
-    def cell(self, **_: Any) -> None:
-        """The next code cell begins (nbclient's hook ``on_cell_execute``)."""
-        self._done += 1
-        self.live.update(self._task, completed=self._done - 1, state=f"cell {self._done}/{self._cells}")
-        if time.monotonic() - self._printed >= _PLAIN_LINE_SECONDS:
-            self._plain(f"cell {self._done}/{self._cells}")
-
-    def end(self, outcome: str) -> None:
-        """The notebook has ended: ``done``, or ``failed`` or ``interrupted`` in the cell that was running."""
-        whole = outcome == "done"
-        state = outcome if whole else f"{outcome}, cell {self._done}/{self._cells}"
-        self.live.update(self._task, completed=self._cells if whole else self._done, state=state)
-        self.live.stop_task(self._task)
-        self._plain(f"{state}, {self._cells} cells" if whole else state)
-
-    def _plain(self, state: str) -> None:
-        if self.live.disable:
-            self._printed = time.monotonic()
-            elapsed = timedelta(seconds=round(self._printed - self._started))
-            self.console.print(
-                f"{self._name}: {state}, {elapsed}", markup=False, highlight=False, soft_wrap=True
-            )
 
 
 def execute(notebook: Path, output: Path, parameters: dict[str, Any], progress: ProgressLines) -> None:

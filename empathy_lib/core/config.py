@@ -87,7 +87,7 @@ class DatasetConfig(_Config):
     data: str = Field(
         SYNTHETIC,
         description="'synthetic', the path of a file or folder, or 'hf:' and a hub id, ':config' behind it "
-        "chooses a configuration; layouts: README, 'Bring your own'",
+        "chooses a configuration; layouts: docs/own-data.md",
     )
     format: LayoutName = Field("auto", description="layout of the data; auto: told from each record's shape")
     licence: str = Field(

@@ -88,7 +88,7 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(
-            f"{path}: no such file; run the notebook that writes it first (see README, 'The map')"
+            f"{path}: no such file; run the notebook that writes it first (see docs/map.md)"
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text; delete it and run its notebook again") from error

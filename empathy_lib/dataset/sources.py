@@ -34,8 +34,7 @@ from empathy_lib.dataset.records import BYTES_AN_ANSWER, Record
 from empathy_lib.dataset.store import ItemStore, select
 
 _EXPECTED = (
-    f"one of the layouts {', '.join(layout.title for layout in LAYOUTS.values())}; see the README, 'Bring "
-    f"your own'"
+    f"one of the layouts {', '.join(layout.title for layout in LAYOUTS.values())}; see docs/own-data.md"
 )
 # What UTF-8 read as Latin-1 or GBK leaves behind; U+FFFD marks bytes that were no text at all.
 _MOJIBAKE = re.compile("\ufffd|锟斤拷|烫烫烫|(?:[ÃÂäåæçèé][\u0080-\u00bf]){2}")

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from empathy_lib.app import cli, doctor, report
+from empathy_lib.app import cli, doctor, report, results
 from empathy_lib.core.config import PROFILES, DatasetConfig, field_names, load_profile
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import NOTEBOOKS, ROOT
@@ -198,9 +198,9 @@ HEADLINE = {
 def test_results_table_shows_what_is_known_and_says_what_is_not():
     rows = {
         line.split(" | ")[0].removeprefix("| "): line.strip("| ").split(" | ")
-        for line in report.results_table(HEADLINE).splitlines()
+        for line in results.results_table(HEADLINE).splitlines()
     }
-    missing = report.NOT_AVAILABLE
+    missing = results.NOT_AVAILABLE
     assert rows["SFT with CoE"][1:9] == [
         "97.5 %<br><sub>95.0 % to 99.0 %</sub>",
         "50.0 %",
@@ -219,31 +219,50 @@ def test_results_table_shows_what_is_known_and_says_what_is_not():
 
 def test_results_table_reads_the_names_that_notebook_05_writes():
     known = {f"metrics.grpo.{name}": entry(0.25) for name in METRICS}
-    row = next(line for line in report.results_table(known).splitlines() if line.startswith("| SFT + GRPO"))
+    row = next(line for line in results.results_table(known).splitlines() if line.startswith("| SFT + GRPO"))
     cells = row.strip("| ").split(" | ")
     assert [cells[1], *cells[7:10]] == ["25.0 %", "0.250", "0.2", "0.250"]
 
 
 def test_total_minutes_need_all_six():
     headline = {f"wall_minutes.{name}": entry(2.0) for name in NOTEBOOKS}
-    assert "| **all six** | 12.0 |" in report.results_table(headline)
+    assert "| **all six** | 12.0 |" in results.results_table(headline)
+
+
+def test_the_claim_gives_each_difference_with_its_interval_or_says_that_it_is_missing():
+    headline = {
+        "grpo.r_answer_minus_sft": entry(0.148, [0.099, 0.197], 120) | {"seeds": 3},
+        "grpo.judge_minus_sft": entry(-0.01, [-0.02, 0.0]),
+        "wall_minutes.04_grpo": entry(20.9),
+    }
+    words = results.claim(headline)
+    assert "3 trainings, 120 held-out posts" in words and "+0.148 [+0.099, +0.197]" in words
+    assert "-0.010 [-0.020, +0.000]" in words and "copy rate not available" in words and "21 minutes" in words
+    assert results.NOT_AVAILABLE in results.claim({})
+
+
+def test_the_notebooks_table_names_figures_that_the_notebooks_save():
+    rows = results.notebooks_table({"wall_minutes.04_grpo": entry(20.9)}).splitlines()[2:]
+    for name, row in zip(NOTEBOOKS, rows, strict=True):
+        figure = re.search(r'src="figures/(\w+)\.png"', row)[1]
+        assert figure in (ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert "| 20.9 |" in rows[3] and f"| {results.NOT_AVAILABLE} |" in rows[0]
+
+
+BEGIN, END = "<!-- x:begin -->", "<!-- x:end -->"
 
 
 def test_readme_keeps_everything_outside_its_markers(tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"# 标题\n{report.BEGIN}\nold\n{report.END}\ntail\n", encoding="utf-8")
-    report.update_readme(readme, HEADLINE)
+    readme.write_text(f"# 标题\n{BEGIN}\nold\n{END}\ntail\n", encoding="utf-8")
+    report.update_block(readme, "x", results.results_table(HEADLINE))
     once = readme.read_text(encoding="utf-8")
-    report.update_readme(readme, HEADLINE)
+    report.update_block(readme, "x", results.results_table(HEADLINE))
     assert readme.read_text(encoding="utf-8") == once
-    assert (
-        once.startswith(f"# 标题\n{report.BEGIN}\n")
-        and once.endswith(f"{report.END}\ntail\n")
-        and "old" not in once
-    )
+    assert once.startswith(f"# 标题\n{BEGIN}\n") and once.endswith(f"{END}\ntail\n") and "old" not in once
     readme.write_text("# no markers")
-    with pytest.raises(UserError, match="results:begin"):
-        report.update_readme(readme, HEADLINE)
+    with pytest.raises(UserError, match="x:begin"):
+        report.update_block(readme, "x", results.results_table(HEADLINE))
 
 
 @pytest.fixture(scope="module")
@@ -282,16 +301,51 @@ def finished(tmp_path, dataset) -> tuple[Path, Path, dict]:
         (root / "figures" / f"01_old.{ending}").write_bytes(b"old")
     (run / "headline.json").write_text(json.dumps(HEADLINE))
     shutil.copytree(dataset, run / "01_dataset")
-    (root / "README.md").write_text(f"{report.BEGIN}\n{report.END}\n")
+    (root / "docs").mkdir()
+    for page, names in (("README.md", ("notebooks", "claim")), ("docs/results.md", ("synthetic", "public"))):
+        marks = "".join(f"<!-- {name}:begin -->\n<!-- {name}:end -->\n" for name in names)
+        (root / page).write_text(marks)
     return run, root, parameters
 
 
-def test_publish_refuses_real_posts(finished):
+def real(run: Path) -> None:
+    """Turn the run into one on a corpus of others."""
+    (run / "01_dataset" / "statistics.json").write_text(
+        '{"synthetic": false, "source": "smile", "annotator": "rules"}'
+    )
+    for ending in ("png", "pdf"):
+        (run / "figures" / f"02_loss.{ending}").write_bytes(b"loss")
+
+
+def test_publish_refuses_real_posts_without_a_licence(finished):
     run, root, parameters = finished
-    (run / "01_dataset" / "statistics.json").write_text('{"synthetic": false}')
-    with pytest.raises(UserError, match="real posts"):
+    real(run)
+    with pytest.raises(UserError, match=r"real posts.*--set dataset.licence="):
         report.publish(run, parameters, root)
-    assert not (root / "notebooks").exists()
+    assert not (root / "notebooks").exists() and not (root / "figures" / "public").exists()
+
+
+def test_of_a_public_corpus_only_figures_are_published(finished):
+    run, root, parameters = finished
+    real(run)
+    parameters["overrides"]["dataset.licence"] = "CC0-1.0"
+    for name in NOTEBOOKS:
+        path = run / "notebooks" / f"{name}.ipynb"
+        made = nbformat.read(path, 4)
+        made.metadata.papermill.update({"parameters": parameters})
+        nbformat.write(made, path)
+    before = {path for path in root.rglob("*") if path.is_file()}
+    report.publish(run, parameters, root)
+    assert {
+        path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and path not in before
+    } == {
+        "figures/public/headline.json",
+        "figures/public/02_loss.png",
+        "figures/public/02_loss.pdf",
+    }
+    page = (root / "docs" / "results.md").read_text(encoding="utf-8").split("public:begin")[1]
+    assert "97.5 %" in page and "smile (CC0-1.0), its chains rule-made" in page and "synthetic" not in page
+    assert "GRPO" not in (root / "README.md").read_text(encoding="utf-8")
 
 
 def test_publish_copies_a_complete_run_without_machine_paths(finished):
@@ -315,7 +369,8 @@ def test_publish_copies_a_complete_run_without_machine_paths(finished):
         "01_topics.png",
         "headline.json",
     ]
-    assert "97.5 %" in (root / "README.md").read_text()
+    assert "97.5 %" in (root / "docs" / "results.md").read_text(encoding="utf-8")
+    assert "**GRPO minus SFT**" in (root / "README.md").read_text(encoding="utf-8")
     assert "CC BY 4.0" in (root / "data" / "README.md").read_text(encoding="utf-8")
     assert 0 < len(read_jsonl(root / "data" / "sample.jsonl")) <= report.SAMPLE_ITEMS
 
