@@ -29,10 +29,11 @@ Synthetic posts (600 of ``laptop``'s kind, another seed than the profile's) and 
 held quotations, no two of which are alike.
 
 One reader, who wrote the rules, judged 40 SMILE posts at random (a layer that is half right counts as
-wrong): first sample, L1 23 / 25, L2 15 / 20, L3 26 / 34 right; after mending the rules on it, a second, held
-out: L1 28 / 29, L2 11 / 21, L3 33 / 35. Of 7 posts of the second that speak of suicide, 4 were seen as the
-help-seeker's own, 1 as somebody else's, 2 not at all, and 2 of 40 posts were wrongly seen as danger of their
-kind; these cues, and a fault by which 特别 denied the next word, were mended after that judgement.
+wrong): first sample, L1 23 / 25, L2 15 / 20, L3 26 / 34 right; after mending the rules on it, a second,
+held out: L1 28 / 29, L2 11 / 21, L3 33 / 35. Of 7 posts of the second that speak of suicide, 4 were
+seen as the help-seeker's own, 1 as somebody else's, 2 not at all, and 2 of 40 posts were wrongly seen
+as danger of their kind; these cues, and a fault by which 特别 denied the next word, were mended after
+that judgement.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ from empathy_lib.dataset.rules.chain import default_rules, named_nothing
 from empathy_lib.dataset.rules.clauses import clauses
 from empathy_lib.dataset.rules.safety import danger
 from empathy_lib.dataset.sources import read_source
-from empathy_lib.reward.grounding import cause_grounding, emotion_grounding
 from empathy_lib.reward.marking import MARKED, default_marker
+from empathy_lib.reward.grounding import cause_grounding, emotion_grounding
 
 SYNTHETIC, MOST, SAMPLE, SEED = 600, 1_000, 60, 77
 RUN = 8  # characters

@@ -1,5 +1,5 @@
 """No text takes more than its share of time: eight times the length takes about eight times as long, in every
-compiled pattern and every public function of cleaning, text rules and de-identification.
+compiled pattern and every public function of cleaning, text rules, de-identification and the rules annotator.
 
 By hand: ``pytest tests/benchmarks/bench_linear_time.py`` (minutes). No time is asserted, only a ratio: 64
 would be quadratic, 24 is between; what is too quick to tell passes.
@@ -11,9 +11,14 @@ import time
 import pytest
 
 from empathy_lib.dataset import cleaning, deidentify, organisations, people, text_rules, turns, words
+from empathy_lib.dataset.rules import beliefs, clauses, feelings, requests, safety
+from empathy_lib.dataset.rules.chain import default_rules
 
 SHORT, FACTOR, BOUND, TELLING = 1_000, 8, 24, 0.03
-MODULES = (cleaning, text_rules, deidentify, organisations, people, turns, words)
+MODULES = (
+    *(cleaning, text_rules, deidentify, organisations, people, turns, words),
+    *(beliefs, clauses, feelings, requests, safety),
+)
 UNITS = (
     *("1", "0123456789abcdef", "a", "a.", "a-", "a@", "-", "我", "市", " ", "\n", "。", "，！？", "."),
     *(
@@ -51,6 +56,8 @@ UNITS = (
 )
 TAILS = (
     "微信{} ",
+    "我{}死",
+    "因为{}，",
     "<br{} ",
     "<a{} ",
     "qq{} ",
@@ -84,6 +91,7 @@ FUNCTIONS = {
     "advertisement_cues": cleaning.advertisement_cues,
     "find": deidentify.find,
     "to_html": deidentify.to_html,
+    "rules": lambda text: default_rules().chain(text),
     "cut": lambda text: turns.cut(("client", text, "0")),
 }
 
