@@ -55,8 +55,8 @@ from empathy_lib.dataset.rules.chain import default_rules, named_nothing
 from empathy_lib.dataset.rules.clauses import clauses
 from empathy_lib.dataset.rules.safety import danger
 from empathy_lib.dataset.sources import read_source
-from empathy_lib.reward.marking import MARKED, default_marker
 from empathy_lib.reward.grounding import cause_grounding, emotion_grounding
+from empathy_lib.reward.marking import MARKED, default_marker
 
 SYNTHETIC, MOST, SAMPLE, SEED = 600, 1_000, 60, 77
 RUN = 8  # characters
