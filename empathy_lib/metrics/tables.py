@@ -61,7 +61,7 @@ def wide_breakdown(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def headline_entry(table: pd.DataFrame, system: str, metric: str) -> dict[str, object]:
     """One figure as ``headline.json`` keeps it: ``{value, interval, n, unit}``; None where not available,
-    with the ``reason`` where that is a lack of gold labels.
+    a mark of a chain with the ``reason``.
 
     Raises:
         UserError: the table has no such system or metric.
@@ -74,7 +74,11 @@ def headline_entry(table: pd.DataFrame, system: str, metric: str) -> dict[str, o
         )
     row = found.iloc[0]
     entry = as_entry(Score(row["value"], row["low"], row["high"], int(row["n"])), METRICS[metric].unit)
-    return entry | ({"reason": NO_GOLD} if metric in ALL_MARKS and entry["value"] is None else {})
+    if metric not in ALL_MARKS or entry["value"] is not None:
+        return entry
+    formed = table[(table["system"] == system) & (table["metric"] == "well_formed")]
+    plain = not formed.empty and int(formed.iloc[0]["n"]) == 0
+    return entry | {"reason": "no chain was asked for" if plain else NO_GOLD}
 
 
 def topic_groups(items: Sequence[Item], at_least: int = 5) -> pd.Series:

@@ -27,6 +27,11 @@ POSTS = [
 ]
 
 
+def pytest_collection_modifyitems(items):
+    """The longest file first: where workers take a file each, none ends alone with it."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
 @pytest.fixture(params=[False, True], ids=["plain", "compiled"])
 def compiled(request, monkeypatch) -> bool:
     """Whether training compiles parts of the model; a test that takes this runs both ways, whatever the

@@ -420,7 +420,7 @@ def test_two_way_variance_agrees_with_statsmodels():
 def test_equal_systems_are_seldom_called_different():
     """Item-wise tests, which take the raters as given, find differences in most such studies; the whole
     measurement is tests/benchmarks/bench_coverage.py."""
-    found = power.false_alarms([(8, 30)], systems=6, simulations=40, rng=rng(1)).iloc[0]
+    found = power.false_alarms([(8, 30)], systems=6, simulations=15, rng=rng(1)).iloc[0]
     assert found["familywise"] <= 0.1 and found["pairs"] <= 0.07
     assert found["friedman_these_raters"] > 0.3
 

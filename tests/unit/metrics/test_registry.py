@@ -12,7 +12,7 @@ from empathy_lib.dataset.sources import read_source
 from empathy_lib.metrics import registry as m
 from empathy_lib.metrics import tables
 from empathy_lib.reward.kind import KindJudge
-from empathy_lib.reward.marking import Marker, default_marker
+from empathy_lib.reward.marking import NO_GOLD, Marker, default_marker
 
 MARKER = Marker(
     emotions={"焦虑": ["焦虑", "不安"], "愤怒": ["愤怒", "生气"], "孤独": ["孤独"]},
@@ -108,12 +108,10 @@ def test_what_cannot_be_had_is_missing_and_not_zero():
     assert frame.loc["plain", ["grounding_emotion", "grounding_cause"]].isna().all()
     table = m.score_table({"sft_no_coe": [example("plain", "抱抱你。", coe_expected=False)]}, SETTINGS)
     assert tables.wide_table(table, ["L1"]).loc["sft_no_coe", "L1"] == "not available"
-    assert tables.headline_entry(table, "sft_no_coe", "L1") == {
-        "value": None,
-        "interval": None,
-        "n": 0,
-        "unit": "share",
-    }
+    entry = {"value": None, "interval": None, "n": 0, "unit": "share"}
+    assert tables.headline_entry(table, "sft_no_coe", "L1") == entry | {"reason": "no chain was asked for"}
+    real = m.score_table({"sft": [example("real", gold=None)]}, SETTINGS)
+    assert tables.headline_entry(real, "sft", "L1") == entry | {"reason": NO_GOLD}
 
 
 def test_reward_sees_question_and_answer():

@@ -147,5 +147,5 @@ def test_the_suite_of_posts_without_gold_has_no_list_of_causes(written):
     bare = list(annotate(bare, "rules"))
     means = chain_hacks.summary(chain_hacks.suite(bare, bare, np.random.default_rng(3)))
     assert not {"constant guess", "L2: all causes of the sub-topic listed"} & set(means.index)
-    assert means.loc["rules annotator", "r_chain"] == means.loc[chain_hacks.REFERENCE, "r_chain"] >= 0.75
+    assert means.loc["rules annotator", "r_chain"] == means.loc[chain_hacks.REFERENCE, "r_chain"] >= 0.5
     assert means.loc["post pasted", "r_chain"] == means.loc["everything listed", "r_chain"] == 0

@@ -98,7 +98,12 @@ def test_hacks_of_the_training_are_not_those_of_the_suite(items):
 
 def test_hacks_are_drawn_as_often_as_asked(items):
     config = RewardConfig(
-        max_triplets=1000, same_topic_share=0, same_subtopic_share=0, copy_share=0, hack_share=1
+        max_triplets=1000,
+        same_topic_share=0,
+        same_subtopic_share=0,
+        nearest_share=0,
+        copy_share=0,
+        hack_share=1,
     )
     assert {triplet["kind"] for triplet in build_triplets(items * 20, config, rng())} == set(HACK_KINDS)
     assert not {triplet["kind"] for triplet in build_triplets(items * 20, RewardConfig(), rng())} & set(
@@ -110,7 +115,12 @@ def test_a_post_without_keywords_has_no_keyword_negative(items):
     bare = items[0].model_copy(update={"question": "……？！"})
     assert negative_for(bare, items, "keywords", rng()) is None
     config = RewardConfig(
-        max_triplets=50, same_topic_share=0, same_subtopic_share=0, copy_share=0, hack_share=1
+        max_triplets=50,
+        same_topic_share=0,
+        same_subtopic_share=0,
+        nearest_share=0,
+        copy_share=0,
+        hack_share=1,
     )
     assert all(triplet["negative"] for triplet in build_triplets([bare] * 20, config, rng()))
 
@@ -120,7 +130,12 @@ def test_the_judge_shares_no_text_with_the_reward_model(items, share):
     made = build_triplets(
         items,
         RewardConfig(
-            max_triplets=3, hack_share=share, copy_share=0, same_topic_share=0, same_subtopic_share=0
+            max_triplets=3,
+            hack_share=share,
+            copy_share=0,
+            same_topic_share=0,
+            same_subtopic_share=0,
+            nearest_share=0,
         ),
         rng(),
     )

@@ -67,16 +67,19 @@ def test_hard_negatives_are_on_in_the_profiles(profile):
 def test_the_nearest_post_of_another_need_gives_negatives(rng):
     nearest = "她总在夜里翻我的手机，我该怎么办"
     posts = {"甲": nearest + "呢", "乙": nearest, "丙": "考试前一直睡不着觉", "丁": nearest + "啊，难过"}
-    same = [item.model_copy(update={"question": posts.get(item.id, item.question)}) for item in SLEEP]
+    others = ["领导当众批评", "孩子发烧", "租房漏水", "母亲催婚", "朋友借钱", "论文被退"]
+    far = [family(f"远{n}", "别的", subtopic="多梦") for n in range(len(others))]
+    posts |= {item.id: text for item, text in zip(far, others, strict=True)}
+    found = [item.model_copy(update={"question": posts.get(item.id, item.question)}) for item in SLEEP + far]
     config = RewardConfig(
         nearest_share=1, same_topic_share=0, same_subtopic_share=0, copy_share=0, hack_share=0
     )
-    made = triplets.build_triplets(same, config, rng)
+    made = triplets.build_triplets(found, config, rng)
     drawn = {(triplet["anchor"], triplet["others"][0]) for triplet in made if triplet["kind"] == "bm25"}
-    # 甲 and 乙 need the same, so that neither answers to the other count against them
+    # 甲 and 乙 need the same, so an answer to the one is no negative of the other
     assert (posts["甲"], posts["丁"]) in drawn and (posts["甲"], posts["乙"]) not in drawn
     off = config.model_copy(update={"nearest_share": 0.0, "same_topic_share": 1.0})
-    assert not [t for t in triplets.build_triplets(same, off, rng) if t["kind"] == "bm25"]
+    assert not [t for t in triplets.build_triplets(found, off, rng) if t["kind"] == "bm25"]
 
 
 def test_a_retrieved_answer_is_a_kind_of_its_own_unless_it_is_a_reference(rng):
