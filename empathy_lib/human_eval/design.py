@@ -17,6 +17,7 @@ import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -52,7 +53,7 @@ class Study:
     systems: list[str]
     checks: list[str] = field(default_factory=list)
 
-    @property
+    @cached_property
     def mark(self) -> str:
         """Which study this is. It begins with a letter, or a spreadsheet might take it for a number."""
         return f"study-{digest(self.sheets)[:12]}"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from empathy_lib.core.completions import CHECK_PREFIX, read_completions, read_posts
 from empathy_lib.core.errors import UserError
-from empathy_lib.human_eval import checks
+from empathy_lib.human_eval import checks, design
 from empathy_lib.human_eval.blocks import blocks, imbalance
 from empathy_lib.human_eval.design import (
     belong_together,
@@ -356,3 +356,14 @@ def test_raters_see_no_thoughts_and_no_tail():
     texts = {"sft": COE.format("抱抱你") + "（以上为模型输出）", "base": "<think>她想要安慰</think>别怕"}
     made = build_study({"q1": texts}, POSTS, raters=1, items=1, rng=np.random.default_rng(0))
     assert {reply["text"] for reply in made.sheets[0]["replies"]} == {"抱抱你", "别怕"}
+
+
+def test_the_studys_mark_is_made_once_however_many_sheets_there_are(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(design, "digest", lambda value: made.append(1) or "0123456789abcdef")
+    sheets = [
+        {"rater": "r1", "position": place, "item": f"q{place}", "post": "帖", "replies": []}
+        for place in (1, 2, 3)
+    ]
+    design.write_study(design.Study(sheets=sheets, key={}, items=[], systems=[]), tmp_path)
+    assert len(made) == 1
