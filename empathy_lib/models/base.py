@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ from empathy_lib.core.errors import UserError
 from empathy_lib.core.identity import digest, file_digest
 from empathy_lib.core.run import cache_dir
 from empathy_lib.models import attention, wheel
+from empathy_lib.models.cache import whole_folder
 from empathy_lib.models.decoding import use_quick_generate
 from empathy_lib.models.memory import keep_freed_memory
 from empathy_lib.models.vocabulary import trim_model, trim_tokenizer
@@ -148,9 +148,7 @@ def prepare_base(config: BaseModelConfig, texts: list[str], *, cache: Path | Non
     final = (cache or cache_dir()) / "bases" / base_key(config, texts)
     if (final / "config.json").is_file():
         return final
-    building = final.with_name(f"{final.name}.building-{os.getpid()}")
-    building.mkdir(parents=True, exist_ok=True)
-    try:
+    with whole_folder(final) as building:
         model, tokenizer = _load(config, building)
         old_rows = model.get_input_embeddings().weight.shape[0]
         if config.trim_vocabulary:
@@ -165,12 +163,6 @@ def prepare_base(config: BaseModelConfig, texts: list[str], *, cache: Path | Non
         if config.source == WHEEL:
             for file in wheel.licence_files():
                 shutil.copy(file, building / file.name)
-        if final.exists():  # another process was quicker
-            shutil.rmtree(building)
-        else:
-            os.replace(building, final)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return final
 
 

