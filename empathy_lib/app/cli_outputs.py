@@ -51,7 +51,7 @@ def score(
     """Score any system's completions with the metrics of notebook 05."""
     from empathy_lib.app.score import read_lines, score_lines
     from empathy_lib.core.run import write_json
-    from empathy_lib.metrics.registry import Settings
+    from empathy_lib.metrics.scoring import Settings
 
     if segment not in ("word", "char"):
         raise UserError(f"--segment {segment}: use word or char")

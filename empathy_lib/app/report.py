@@ -1,8 +1,8 @@
 """What a finished run shows to readers of the repository: executed notebooks, figures, and results tables.
 
-Knows: the markers in README and docs/results.md, which texts of an executed notebook name
-this this machine, and that of a run on real posts only figures may be shown. Does not know: what a table says
-(``results``) or how a figure came about.
+Knows: the markers in README and docs/results.md, which texts of an executed notebook name this machine, and
+that of a run on real posts only figures may be shown. Does not know: what a table says (``results``) or how a
+figure came about.
 """
 
 from __future__ import annotations

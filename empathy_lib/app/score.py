@@ -17,7 +17,8 @@ from empathy_lib.core import coe
 from empathy_lib.core.coe import ChainOfEmpathy
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.schema import Gold, iter_jsonl
-from empathy_lib.metrics.registry import METRICS, Example, Settings, by_segment, reference_note, score_table
+from empathy_lib.metrics.registry import METRICS
+from empathy_lib.metrics.scoring import Example, Settings, by_segment, reference_note, score_table
 from empathy_lib.metrics.tables import headline_entry
 
 

@@ -7,5 +7,5 @@ Public: ``METRICS``, ``Settings``, ``score_table``, ``compare``.
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"registry": ["METRICS", "Settings", "compare", "score_table"]}
+    __name__, submod_attrs={"registry": ["METRICS"], "scoring": ["Settings", "compare", "score_table"]}
 )

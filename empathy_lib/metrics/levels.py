@@ -1,6 +1,6 @@
 """What scores are held against: a human level, and an answer that any post of its kind could get.
 
-Knows: items. Does not know: how an answer is scored (``registry``). Where every system is scored on the same
+Knows: items. Does not know: how an answer is scored (``scoring``). Where every system is scored on the same
 references as the human level, their rows can be compared; both levels are our choice.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from empathy_lib.core import coe
 from empathy_lib.core.schema import Item
-from empathy_lib.metrics.registry import Example
+from empathy_lib.metrics.scoring import Example
 
 
 def human_level(items: Sequence[Item], rng: np.random.Generator) -> tuple[list[Example], list[Item]]:

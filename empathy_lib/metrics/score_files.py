@@ -13,7 +13,7 @@ import pandas as pd
 
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.schema import Item
-from empathy_lib.metrics.registry import Example, Settings, by_segment, mean_frames, score_table
+from empathy_lib.metrics.scoring import Example, Settings, by_segment, mean_frames, score_table
 
 COMPLETIONS, EXAMPLES, SCORES, BY_SEGMENT = (
     "completions.jsonl",

@@ -29,7 +29,7 @@ from empathy_lib.core.segment import Segmenter
 from empathy_lib.core.statistics import paired_sums
 from empathy_lib.dataset.sources import read_source
 from empathy_lib.metrics import overlap
-from empathy_lib.metrics.registry import Settings
+from empathy_lib.metrics.scoring import Settings
 
 SEED, RESAMPLES, SWAPS = 1, 1000, 9999
 

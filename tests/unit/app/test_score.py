@@ -13,7 +13,8 @@ from empathy_lib.core.errors import UserError
 from empathy_lib.core.paper import DIMENSIONS
 from empathy_lib.human_eval.ratings import COLUMNS
 from empathy_lib.human_eval.summary import summarise
-from empathy_lib.metrics.registry import METRICS, Settings
+from empathy_lib.metrics.registry import METRICS
+from empathy_lib.metrics.scoring import Settings
 
 POST, REPLY = "我最近总是失眠，怎么办？", "先照顾好自己，睡前放下手机。"
 CHAIN = coe.ChainOfEmpathy(L1="焦虑", L2="怕考砸", L3="想要建议", L4="先共情再建议")

@@ -6,7 +6,7 @@ from empathy_lib.core.coe import ChainOfEmpathy
 from empathy_lib.core.run import generator
 from empathy_lib.core.schema import Answer, Item
 from empathy_lib.metrics.levels import answers_of_the_kind, human_level
-from empathy_lib.metrics.registry import Settings, examples_of, per_example
+from empathy_lib.metrics.scoring import Settings, examples_of, per_example
 
 CHAIN = ChainOfEmpathy(L1="不安", L2="冷落", L3="希望得到建议", L4="安慰")
 

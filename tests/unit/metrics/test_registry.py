@@ -9,8 +9,9 @@ from empathy_lib.core.errors import UserError
 from empathy_lib.core.paper import PAPER_FIGURES, SOURCES, paper_table
 from empathy_lib.core.schema import Answer, Gold, Item
 from empathy_lib.dataset.sources import read_source
-from empathy_lib.metrics import registry as m
+from empathy_lib.metrics import scoring as m
 from empathy_lib.metrics import tables
+from empathy_lib.metrics.registry import METRICS, PER_EXAMPLE, SEGMENTED, registry_table
 from empathy_lib.reward.kind import KindJudge
 from empathy_lib.reward.marking import NO_GOLD, Marker, default_marker
 
@@ -78,14 +79,14 @@ def test_only_the_answer_counts_for_text_metrics():
 
 
 def test_the_registry_says_where_each_interval_comes_from():
-    shown = m.registry_table(versions=False)["interval"]
+    shown = registry_table(versions=False)["interval"]
     assert (
         shown["cause"] == "Wilson over posts"
         and shown["rouge_1"] == shown["bleu_4"] == "bootstrap over posts"
     )
     assert shown["distinct_2"] == "none"
     for name in ("L1", "cause", "bias", "belief", "L3", "gist_recall"):
-        metric = m.METRICS[name]
+        metric = METRICS[name]
         assert (metric.direction, metric.range, metric.aggregation) == ("higher", "0 to 1", "share")
 
 
@@ -190,7 +191,7 @@ def test_every_registered_metric_is_scored_and_a_perfect_system_wins():
         reward=lambda q, a: np.ones(len(q)),
     )
     table = m.score_table({"grpo": good, "base": bad}, settings)
-    assert table.groupby("system")["metric"].apply(list).map(lambda names: names == list(m.METRICS)).all()
+    assert table.groupby("system")["metric"].apply(list).map(lambda names: names == list(METRICS)).all()
     values = table.pivot(index="metric", columns="system", values="value")
     better = (
         "rouge_1 rouge_l_mean bleu_1 bleu_4 chrf sacrebleu_zh embedding bert_score well_formed L1 cause L3"
@@ -264,9 +265,9 @@ def test_both_segmentations_stand_side_by_side():
     }
     table = m.score_table(systems, SETTINGS)
     both = m.by_segment(systems, SETTINGS, table).set_index(["segment", "metric"])
-    assert set(both.index) == {(unit, name) for unit in ("word", "char") for name in m.SEGMENTED}
+    assert set(both.index) == {(unit, name) for unit in ("word", "char") for name in SEGMENTED}
     characters = m.score_system(systems["sft"], m.Settings(segment="char", bootstrap=100, marker=MARKER))
-    for name in m.SEGMENTED:
+    for name in SEGMENTED:
         assert both.loc[("char", name), "value"] == characters[name].value
         assert both.loc[("word", name), "value"] == table.set_index("metric").loc[name, "value"]
     assert both.loc[("char", "rouge_1"), "value"] != both.loc[("word", "rouge_1"), "value"]
@@ -274,12 +275,12 @@ def test_both_segmentations_stand_side_by_side():
 
 
 def test_registry_names_a_version_for_every_metric():
-    assert m.registry_table()["version"].str.len().gt(0).all()
-    assert set(m.SUMMED) | {"self_bleu", "distinct_1", "distinct_2", "distinct_3"} == set(m.METRICS) - set(
-        m.PER_EXAMPLE
+    assert registry_table()["version"].str.len().gt(0).all()
+    assert set(m.SUMMED) | {"self_bleu", "distinct_1", "distinct_2", "distinct_3"} == set(METRICS) - set(
+        PER_EXAMPLE
     )
-    assert "version" not in m.registry_table(versions=False)
-    assert list(m.registry_table().index) == list(m.METRICS) and set(m.PER_EXAMPLE) < set(m.METRICS)
+    assert "version" not in registry_table(versions=False)
+    assert list(registry_table().index) == list(METRICS) and set(PER_EXAMPLE) < set(METRICS)
 
 
 def test_paper_figures_name_their_source():

@@ -5,7 +5,6 @@ import pytest
 from empathy_lib.core.completions import read_completions
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.schema import Answer, Item
-from empathy_lib.metrics.registry import Settings, examples_of, per_example, score_table
 from empathy_lib.metrics.score_files import (
     BY_SEGMENT,
     COMPLETIONS,
@@ -14,6 +13,7 @@ from empathy_lib.metrics.score_files import (
     write_completions,
     write_scores,
 )
+from empathy_lib.metrics.scoring import Settings, examples_of, per_example, score_table
 from empathy_lib.reward.marking import Marker
 
 ITEMS = [
