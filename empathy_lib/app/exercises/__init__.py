@@ -11,6 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+
 def verdict(exercise: str, *answer: Any) -> str | None:
     """What is wrong with the answer to an exercise such as ``"03.1"``; None if nothing is."""
     notebook, number = exercise.split(".")
