@@ -15,19 +15,19 @@ help: ## Show this help
 	@echo "usage: make <target> [PROFILE=smoke|laptop|gpu|paper] [DATA=file or folder] [RUN_DIR=folder] [BASE_MODEL=folder or hub id] [ARGS='--from 03']"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
-setup: $(STAMP) ## Create .venv with Python 3.11 and install the locked versions (PIP_ARGS='…' for pip)
+setup: $(STAMP) ## Create .venv with Python 3.11 to 3.13 and install the locked versions (PIP_ARGS='…' for pip)
 
 $(STAMP):
 	@set -eo pipefail; PATH="$${PATH//$$PWD\/.venv\/bin:/}"; \
-	for python in python3.11 python3 python; do \
-	  if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then found="$$python"; break; fi; \
+	for python in python3.11 python3.12 python3.13 python3 python; do \
+	  if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then found="$$python"; break; fi; \
 	done; \
 	if [ -z "$${found:-}" ]; then \
-	  echo "error: Python 3.11 not found; install it (apt install python3.11 python3.11-venv, brew install python@3.11, or pyenv install 3.11)," \
+	  echo "error: no Python 3.11, 3.12 or 3.13 found; install one (apt install python3.11 python3.11-venv, brew install python@3.12, or pyenv install 3.12)," \
 	       "or use conda: conda env create -f environment.yml" >&2; exit 2; \
 	fi; \
 	if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
-	  echo "error: $$found lacks the venv module; install it, e.g.: apt install python3.11-venv" >&2; exit 2; \
+	  echo "error: $$found lacks the venv module; install it, e.g.: apt install $$(basename "$$found")-venv" >&2; exit 2; \
 	fi; \
 	clear=""; if [ -e .venv/.installing ]; then clear=--clear; fi; \
 	"$$found" -m venv $$clear .venv; \

@@ -40,11 +40,10 @@ class Check:
 
 
 def check_python() -> Check:
-    """The interpreter that the lock file was made for."""
-    remedy = "install Python 3.11 and run: make clean setup"
-    return Check(
-        "Python", sys.version_info[:2] == (3, 11), f"{sys.version.split()[0]} at {sys.executable}", remedy
-    )
+    """An interpreter that the lock file resolves for."""
+    remedy = "install Python 3.11, 3.12 or 3.13 and run: make clean setup"
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    return Check("Python", fits, f"{sys.version.split()[0]} at {sys.executable}", remedy)
 
 
 def check_packages(lock: Path = LOCK) -> Check:

@@ -108,6 +108,7 @@ class AnswerParts(_Part):
     relational_topics: list[str]
     acks: list[Template]
     plain_acks: list[Template]
+    roots: list[Template]
     doubts: list[Template]
     plain_doubts: list[Template]
     supports: list[Template]

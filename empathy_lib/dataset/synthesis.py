@@ -26,6 +26,12 @@ ANSWER_CHARS = (110, 220)
 LAYER_CHARS = (25, 50)
 _OPTIONAL = ("opening", "setting", "turn", "thanks")
 _OPTIONAL_SHARE = 0.6
+# A part that says one of the post's gists back, and what stands in for it where that would copy the post.
+_SAYS_BACK = {
+    "ack": ("situation", "plain_ack"),
+    "root": ("cause", "support"),
+    "belief": ("belief", "plain_belief"),
+}
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ class Writer:
         self._shared = {
             "ack": Deck(own.acks, answers),
             "plain_ack": Deck(own.plain_acks, answers),
+            "root": Deck(own.roots, answers),
             "belief": Deck(own.doubts, answers),
             "plain_belief": Deck(own.plain_doubts, answers),
             "support": Deck(own.supports, answers),
@@ -206,14 +213,10 @@ class Writer:
     def _answer(
         self, latent: Latent, strategy: str, pools: dict[str, Iterator[str]], copied: Callable[[str], float]
     ) -> Answer:
-        fields = {"emotion": latent.emotion, "situation": latent.situation.gist, "belief": latent.belief.gist}
+        fields = latent.gold.model_dump()
         names = {} if latent.topic.id in self.common.answer.relational_topics else {"talk": "confide"}
         # a gist that repeats the post's own words is left out of the answer
-        names |= {
-            part: f"plain_{part}"
-            for part, field in (("ack", "situation"), ("belief", "belief"))
-            if copied(fields[field])
-        }
+        names |= {part: instead for part, (field, instead) in _SAYS_BACK.items() if copied(fields[field])}
         texts: list[str] = []
 
         def price(text: str) -> float:

@@ -300,6 +300,14 @@ def test_answers_do_not_copy_the_post(good):
     assert mean(rates) < 0.001 and max(rates) < 0.1
 
 
+def test_an_answer_says_its_own_posts_cause_back(good):
+    said = [item.gold.cause in answer.text for item, answer in good]
+    assert mean(said) > 0.95  # the others' gists repeat the post's own words
+    others = {item.id: item.gold.cause for item, _ in good}
+    first = next(iter(others.values()))
+    assert not any(first in answer.text for item, answer in good if item.gold.cause != first)
+
+
 def test_no_sentence_is_stamped_on_many_answers(laptop, good):
     sentences = lambda text: {s for s in re.split(r"(?<=[。！？])", text) if s}  # noqa: E731
     answers = Counter(s for _, answer in good for s in sentences(answer.text))
