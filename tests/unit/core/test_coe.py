@@ -258,7 +258,8 @@ def test_the_stepper_escapes_everything_and_opens_the_last_step():
     frames = {f"step {evil}": evil, "last": GOOD.replace("e</answer>", f"{evil}</answer>")}
     page = coe.stepper(evil, frames, "post' 1")
     assert "<script" not in page and page.count("<details name='post&#x27; 1'") == 2
-    assert page.count("' open>") == 1 and page.index("' open><summary>last</summary>") > page.index("step &lt;")
+    assert page.count("' open>") == 1
+    assert page.index("' open><summary>last</summary>") > page.index("<summary>step &lt;script")
 
 
 def test_the_stepper_needs_no_style_sheet_no_script_and_no_form():
