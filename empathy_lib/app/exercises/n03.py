@@ -46,10 +46,6 @@ def exercise_2(youden: Callable[[np.ndarray, np.ndarray], float]) -> str | None:
         cuts = np.concatenate([positives, negatives])
         passed, wrongly = _shares(positives, negatives, cuts)
         best = (passed - wrongly).max()
-        if np.isclose(*(_gain(positives, negatives, each) for each in (float(found), cuts[0])), atol=0) and (
-            _gain(positives, negatives, float(found)) < best
-        ):
-            return "that is the first value, not the best one; compare all candidates"
         if np.isclose(_gain(positives, negatives, float(found)), best):
             continue
         right = len(positives) * passed + len(negatives) * (1 - wrongly)

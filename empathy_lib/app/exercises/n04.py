@@ -23,6 +23,7 @@ _ANSWERS = (
     ("听起来你很累。先睡一觉吧。", 0.0, "an answer that asks nothing must earn 0"),
     ("该怎么办？先睡一觉吧。", 0.0, "its only question is copied from the post; it must earn 0"),
     ("", 0.0, "an empty answer must earn 0"),
+    ("你最担心的是什么？", 1.0, "an answer that asks a question of its own must earn 1"),
 )
 
 
