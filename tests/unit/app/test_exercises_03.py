@@ -53,7 +53,7 @@ WRONG = [
     ("03.3", lambda p, n: 1 - area(p, n), "the negative is above"),
     ("03.3", lambda p, n: np.mean([a > b for a, b in zip(p, n, strict=False)]), "pairwise accuracy"),
     ("03.3", lambda p, n: area(p, n) * p.size * n.size, "number of pairs"),
-    ("03.3", lambda p, n: 0.5, "is right"),
+    ("03.3", lambda p, n: 0.3, "is right"),
     ("03.4", lambda item, pool, rng: 7, "returns a text"),
     ("03.4", lambda item, pool, rng: item.references[0], "the reference itself"),
     ("03.4", lambda item, pool, rng: f"我听到你说，{item.question}", "copies the post"),
