@@ -286,24 +286,21 @@ def side_by_side(question: str, completions: dict[str, str], gloss: str = "") ->
 
 
 def stepper(question: str, completions: dict[str, str], name: str, gloss: str = "") -> str:
-    """HTML of one post whose completions are stepped through with a row of buttons; all text is escaped.
+    """HTML of one post whose completions are stepped through: a block to open for each, the last one open;
+    all text is escaped.
 
-    Buttons are radio inputs and CSS, so a saved notebook keeps them without a kernel or a script. ``name``
-    tells several steppers of one page apart; ``gloss`` as in :func:`side_by_side`.
+    ``<details>`` needs neither style sheet nor script, so an untrusted notebook and GitHub show it too.
+    ``name`` tells several steppers of one page apart: browsers that know it keep one block open at a time.
+    A block whose text is that of the one before says so. ``gloss`` as in :func:`side_by_side`.
     """
-    key = "step-" + re.sub(r"[^a-zA-Z0-9]", "-", name)
-    last = len(completions) - 1
-    buttons = "".join(
-        f"<input type='radio' name='{key}' id='{key}-{n}'{' checked' * (n == last)}>"
-        f"<label for='{key}-{n}' style='margin-right:10px'>{html.escape(label)}</label>"
-        for n, label in enumerate(completions)
-    )
-    rules = "".join(f"#{key}-{n}:checked ~ .{key}-{n} {{display:block}}" for n in range(len(completions)))
-    frames = "".join(
-        f"<div class='{key} {key}-{n}'>{to_html(text, label=label)}</div>"
-        for n, (label, text) in enumerate(completions.items())
-    )
-    return (
-        f"{_post_html(question, gloss)}<style>.{key} {{display:none}} {rules}</style><div "
-        f"style='text-align:left'>{buttons}{frames}</div>"
-    )
+    labels, texts = list(completions), list(completions.values())
+    blocks = []
+    for number, (label, text) in enumerate(zip(labels, texts, strict=True)):
+        head = html.escape(label)
+        if number and text == texts[number - 1]:
+            head += " · unchanged"
+        opened = " open" * (number == len(texts) - 1)
+        blocks.append(
+            f"<details name='{html.escape(name)}'{opened}><summary>{head}</summary>{to_html(text)}</details>"
+        )
+    return f"{_post_html(question, gloss)}<div style='text-align:left'>{''.join(blocks)}</div>"

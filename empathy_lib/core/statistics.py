@@ -42,7 +42,10 @@ class PairedTest:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+        if math.isnan(self.difference):
+            return "not available"
+        interval = "" if math.isnan(self.low) else f" [{self.low:+.3f}, {self.high:+.3f}]"
+        return f"{self.difference:+.3f}{interval}"
 
 
 def _known(values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -170,6 +170,8 @@ def grpo_arguments(
         temperature=generation.temperature or 1.0,  # greedy groups would be all alike
         top_p=1.0,  # the sampled distribution must be the one the log-probabilities describe
         beta=config.beta,
+        # the KL's estimate weighed by the ratio, so that its gradient is that of the KL (arXiv 2512.02556)
+        use_bias_correction_kl=True,
         # token-level mean (arXiv 2503.14476), TRL's default and our choice; the paper does not say
         loss_type="dapo",
         scale_rewards="group",

@@ -4,6 +4,7 @@ Does not know: how anything is trained."""
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -103,4 +104,23 @@ def chain_hacks(table: pd.DataFrame, text: str) -> Figure:
         xlim=(-0.02, 1.02),
         xlabel="mean r_chain (bars); share of posts where it reaches the true chain's (dots)",
     )
+    return caption(figure, text)
+
+
+def circle(before: np.ndarray, after: np.ndarray, text: str) -> Figure:
+    """Unit vectors of two dimensions before and after training, as marks on two circles.
+
+    Args:
+        before, after: angles in radians; rows are posts, their answers, their negatives; shape ``(3, n)``.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(7.5, 3.8), subplot_kw={"projection": "polar"})
+    for axes, angles, title in zip(panels, (before, after), ("before", "after"), strict=True):
+        for row, mark, size, name in zip(
+            angles, "oPX", (11, 11, 9), ("post", "its answer", "its negative"), strict=True
+        ):
+            for angle, colour in zip(row, sns.color_palette("colorblind"), strict=False):
+                axes.plot(angle, 1, mark, color=colour, ms=size, alpha=0.8)
+            axes.plot([], [], mark, color="#555555", label=name)
+        axes.set(title=title, yticks=[], ylim=(0, 1.15))
+    panels[0].legend(loc="center", fontsize=8)
     return caption(figure, text)

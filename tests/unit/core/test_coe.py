@@ -253,12 +253,16 @@ def test_the_gloss_stands_escaped_beneath_the_post_and_takes_no_room_where_there
     assert "求助</div>" in coe.side_by_side("求助", {})
 
 
-def test_the_stepper_escapes_everything_and_shows_the_last_step_first():
+def test_the_stepper_escapes_everything_and_opens_the_last_step():
     evil = "<script>alert(1)</script>"
-    page = coe.stepper(
-        evil, {f"step {evil}": evil, "last": GOOD.replace("e</answer>", f"{evil}</answer>")}, "post' 1"
-    )
-    assert "<script" not in page and page.count("type='radio'") == 2
-    assert page.count(" checked>") == 1 and page.index("id='step-post--1-0'>") < page.index(
-        "id='step-post--1-1' checked>"
-    )
+    frames = {f"step {evil}": evil, "last": GOOD.replace("e</answer>", f"{evil}</answer>")}
+    page = coe.stepper(evil, frames, "post' 1")
+    assert "<script" not in page and page.count("<details name='post&#x27; 1'") == 2
+    assert page.count("' open>") == 1
+    assert page.index("' open><summary>last</summary>") > page.index("<summary>step &lt;script")
+
+
+def test_the_stepper_needs_no_style_sheet_no_script_and_no_form():
+    page = coe.stepper("求助", {"SFT": GOOD, "step 4": GOOD, "step 8": "x"}, "post 1")
+    assert {tag for tag in re.findall(r"<([a-z]+)", page)} <= {"div", "b", "br", "details", "summary"}
+    assert "<summary>step 4 · unchanged</summary>" in page and "<summary>step 8</summary>" in page

@@ -8,6 +8,7 @@ from scipy import stats
 
 from empathy_lib.core.run import generator
 from empathy_lib.core.statistics import (
+    PairedTest,
     bootstrap_mean,
     bootstrap_sums,
     holm,
@@ -193,3 +194,10 @@ def test_rank_correlation_knows_its_sign_and_leaves_missing_pairs_out():
     against = [4.0, 3.0, math.nan, 1.0]
     found = rank_correlation([1, 2, 3, 4], against, list("abcd"), resamples=20, rng=generator(1, "x"))
     assert found.value == pytest.approx(-1) and found.n == 3
+
+
+def test_a_difference_says_in_words_what_it_lacks():
+    nan = math.nan
+    assert str(PairedTest(0.25, -0.1, 0.6, 0.2, 6)) == "+0.250 [-0.100, +0.600]"
+    assert str(PairedTest(0.25, nan, nan, nan, 1)) == "+0.250"
+    assert str(PairedTest(nan, nan, nan, nan, 0)) == "not available"

@@ -9,10 +9,11 @@ from empathy_lib.reward import train as reward_model
 from empathy_lib.reward import triplets
 
 
-def test_reward_model_learns_and_marks_the_sides(base, items, tmp_path, rng):
+def test_reward_model_learns_and_marks_the_sides(base, items, tmp_path, rng, capsys):
     config = RewardConfig(max_triplets=8, batch_size=4, max_steps=16, learning_rate=3e-3, checkpoint_steps=4)
     drawn = triplets.build_triplets(items, config, rng)
     log = reward_model.train_reward(base, drawn, drawn[:4], tmp_path, config, seed=1)
+    assert "example" not in capsys.readouterr().err  # no progress bar
     losses = [r["eval_loss"] for r in log if "eval_loss" in r]
     assert losses[-1] < losses[0]
     encoder = reward_model.load_encoder(tmp_path / "encoder", config.max_length)

@@ -1,0 +1,43 @@
+"""How a wrong number is told apart: the slip that gives it, by name.
+
+Knows: numbers. Does not know: any exercise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+UNTRIED = "not tried yet: replace the dots"
+
+
+def wrong_number(found: Any, right: Any, slips: Sequence[tuple[Any, str]] = ()) -> str | None:
+    """None if ``found`` is ``right`` up to rounding; else the sentence of the first slip whose value it has,
+    or what was expected.
+
+    Args:
+        found: a number, or an array or tensor of any shape, of which there is one right value.
+        slips: wrong values and what to say of each.
+    """
+    if found is None or found is ...:
+        return UNTRIED
+    values = np.asarray(found.detach() if hasattr(found, "detach") else found, dtype=float)
+    due = np.asarray(right, dtype=float)
+    if _equal(values, due):
+        return None
+    for value, sentence in slips:
+        if _equal(values, np.asarray(value, dtype=float)):
+            return sentence
+    if values.shape != due.shape:
+        return f"the shape is {values.shape}; it should be {due.shape}"
+    return f"found {_said(values)}, where {_said(due)} is right"
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and np.allclose(a, b, rtol=1e-3, atol=1e-6, equal_nan=True)
+
+
+def _said(values: np.ndarray) -> str:
+    return str(values.round(3).tolist())
