@@ -142,7 +142,7 @@ def exercise_3(friedman: float, some_p: float, some_p_holm: float) -> str | None
     return None
 
 
-_THETA = {"A": 1.2, "B": 0.3, "C": -0.5, "D": 0.0}
+_THETA = {"A": 1.2, "B": 0.3, "C": -0.5, "D": 0.1}
 _ORDERS = (list("ABCD"), list("CDBA"), list("BA"), list("DCA"))
 
 

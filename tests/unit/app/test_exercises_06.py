@@ -90,6 +90,11 @@ def chance(order, theta, *, among=None):
     return found
 
 
+def raw(order, theta):
+    parts = [theta[each] / sum(theta[other] for other in order[n:]) for n, each in enumerate(order)]
+    return np.prod(parts)
+
+
 @pytest.mark.parametrize(
     ("mine", "said"),
     [
@@ -99,6 +104,7 @@ def chance(order, theta, *, among=None):
         (lambda order, theta: chance(order[::-1], theta), "backwards"),
         (lambda order, theta: chance(order[:1], theta, among=order), "first place alone"),
         (lambda order, theta: np.log(chance(order, theta)), "logarithm"),
+        (raw, "take exp(θ) first"),
         (lambda order, theta: 1 / 24, "it is"),
     ],
 )
