@@ -53,8 +53,8 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame as texts, for a notebook's table.
 
     Columns ``low`` and ``high``, or ``interval`` (a pair), go into ``value`` or ``difference`` as its 95 %
-    interval. ``n`` is whole, ``p`` and ``p_…`` are p-values, a gap is "not available"; a cell may be a
-    :class:`Score` or :class:`PairedTest`. Text stays.
+    interval. ``n`` is whole, ``p`` and ``p_…`` are p-values, a gap is "not available" (among texts, such as
+    a ``reason``, empty); a cell may be a :class:`Score` or :class:`PairedTest`. Text stays.
     """
     frame = frame.copy()
     if "interval" in frame:
@@ -67,7 +67,7 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
         frame[valued] = pd.Series(
             [estimate(*cell, sign=valued == "difference") for cell in cells], index=frame.index, dtype=object
         )
-    columns = {name: [_text(cell, str(name)) for cell in frame[name]] for name in frame.columns}
+    columns = {name: _texts(list(frame[name]), str(name)) for name in frame.columns}
     return pd.DataFrame(columns, index=frame.index, columns=frame.columns, dtype=object)
 
 
@@ -82,13 +82,17 @@ def _missing(cell: Any) -> bool:
     return cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell))
 
 
+def _texts(cells: list[Any], column: str) -> list[str]:
+    known = [cell for cell in cells if not _missing(cell)]
+    gap = "" if known and all(isinstance(cell, str) for cell in known) else NOT_AVAILABLE
+    return [gap if _missing(cell) else _text(cell, column) for cell in cells]
+
+
 def _text(cell: Any, column: str) -> str:
     if isinstance(cell, Score):
         return estimate(cell.value, cell.low, cell.high)
     if isinstance(cell, PairedTest):
         return estimate(cell.difference, cell.low, cell.high, sign=True)
-    if _missing(cell):
-        return NOT_AVAILABLE
     if not isinstance(cell, Real) or isinstance(cell, bool):
         return str(cell)
     if column in COUNTS:

@@ -18,6 +18,20 @@ from empathy_lib.dataset.rules.chain import default_rules, named_nothing
 from empathy_lib.dataset.store import map_items
 
 Annotator = Literal["gold", "rules"]
+_ORIGINS = {
+    "gold": "given by the source",
+    "rules": "rule-made, the post's clauses told again in four layers: grounded, often shallow",
+    "teacher": "written by a language model",
+}
+
+
+def chain_origin(item: Item) -> str:
+    """Who made an item's chain, for the label above it; of a real post also what that limits."""
+    if item.gold is not None and item.coe_origin == "gold":
+        return "made from the labels that this synthetic post was written from (annotator: gold)"
+    made = _ORIGINS.get(item.coe_origin, "of unknown origin")
+    named = f"{made} (annotator: {item.coe_origin or 'not named'})"
+    return named if item.gold else f"{named}; no chain of a real post is better than its annotator"
 
 
 def has_gold(item: Item) -> bool:

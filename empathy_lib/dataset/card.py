@@ -48,7 +48,7 @@ COLLECTION = {
 }
 CHAINS = {
     "gold": "gold, as the source gives it (synthetic items: from the labels they were generated from)",
-    "rules": "rule-made CoE: quotes of the post, put into the four layers by rules",
+    "rules": "rule-made CoE: the post's clauses told again in the four layers, now and then quoted",
     "teacher": "written by a language model behind an endpoint, checked for grammar, length, words of the "
     "post and quotes of the answer",
 }

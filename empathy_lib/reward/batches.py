@@ -20,13 +20,13 @@ import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-from torch.nn.utils.rnn import pad_sequence
+from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
-from empathy_lib.models.passes import deal
+from empathy_lib.models.passes import deal, padded
 
 _SIDES = ("anchor", "positive", "negative")
-_KEPT_PASSES = 2  # whose activations wait for the backward pass; those of further ones are computed again
+_KEPT_PASSES = 4  # whose activations wait for the backward pass; those of further ones are computed again
 
 
 class OncePerPost(DefaultBatchSampler):
@@ -98,8 +98,9 @@ class ByLengthLoss(MultipleNegativesRankingLoss):
         lengths = [int(mask.sum()) for _, mask in rows]
         order, pooled = [], []
         for number, part in enumerate(deal(lengths, self.tokens_per_pass)):
+            width = padded(lengths[part[0]])
             ids, mask = (
-                pad_sequence([rows[row][side][: lengths[row]] for row in part], batch_first=True)
+                torch.stack([pad(rows[row][side][: lengths[row]], (0, width - lengths[row])) for row in part])
                 for side in (0, 1)
             )
             if number < _KEPT_PASSES or not torch.is_grad_enabled():

@@ -1,6 +1,12 @@
-"""Figures of notebook 02: how many completions are well-formed. Does not know: how anything is trained."""
+"""Figures of notebook 02: how many completions are well-formed, and a text token by token.
+
+Does not know: how anything is trained.
+"""
 
 from __future__ import annotations
+
+import html
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -21,3 +27,13 @@ def shares(table: pd.DataFrame, text: str) -> Figure:
     axes.invert_yaxis()
     axes.set(xlim=(-0.02, 1.02), xlabel="share of completions that follow the CoE grammar")
     return caption(figure, text)
+
+
+def token_strip(tokens: Sequence[str], colours: Sequence[str]) -> str:
+    """HTML of a text token by token, each on its colour; tokens are escaped, a line break is shown as ⏎."""
+    spans = (
+        f"<span style='background:{colour};color:black;margin-right:1px;white-space:pre-wrap'>"
+        f"{html.escape(token).replace(chr(10), '⏎')}</span><wbr>"
+        for token, colour in zip(tokens, colours, strict=True)
+    )
+    return f"<div style='text-align:left;line-height:1.8'>{''.join(spans)}</div>"

@@ -79,6 +79,14 @@ def test_text_truth_and_gaps_in_counts():
     assert math.isnan(shown(pd.DataFrame({"value": []})).shape[0] or NAN), "an empty frame stays empty"
 
 
+def test_a_gap_among_texts_is_empty():
+    frame = pd.DataFrame({"reason": [None, "no gold labels"], "value": [0.5, None]})
+    assert shown(frame).to_dict("list") == {
+        "reason": ["", "no gold labels"],
+        "value": ["0.500", "not available"],
+    }
+
+
 def test_the_frame_that_was_given_is_not_changed():
     frame = pd.DataFrame({"value": [0.5], "low": [0.4], "high": [0.6]})
     shown(frame)

@@ -15,6 +15,7 @@ from empathy_lib.core.errors import UserError
 from empathy_lib.core.schema import Answer, Gold, Item
 from empathy_lib.dataset.annotate import (
     annotate,
+    chain_origin,
     named_nothing_line,
     resolve_annotator,
     rules_accuracy,
@@ -151,3 +152,17 @@ def test_real_posts_are_grounded():
     posts = [i.question for i in read_source(DatasetConfig(data=str(SMILE)), 1).items]
     for post in posts:
         assert all(quote in post and len(quote) <= MAX_QUOTE for quote in quotes(rules.chain(post)))
+
+
+def test_the_label_of_a_chain_says_who_made_it_and_of_a_real_post_what_that_limits():
+    limit = "no chain of a real post is better than its annotator"
+    gold = Gold(emotion="焦虑", situation="", cause="", belief="", bias="labeling", intent="advice")
+    item = Item(id="1", question="我很焦虑", answers=[Answer(text="好", coe=CHAIN)], coe_origin="rules")
+    assert "rule-made" in chain_origin(item) and "annotator: rules" in chain_origin(item)
+    assert chain_origin(item).endswith(limit)
+    assert chain_origin(item.model_copy(update={"coe_origin": "teacher"})).endswith(limit)
+    assert chain_origin(item.model_copy(update={"coe_origin": "gold"})).startswith("given by the source")
+    synthetic = item.model_copy(update={"gold": gold})
+    assert "rule-made" in chain_origin(synthetic) and limit not in chain_origin(synthetic)
+    assert "made from the labels" in chain_origin(synthetic.model_copy(update={"coe_origin": "gold"}))
+    assert "of unknown origin" in chain_origin(item.model_copy(update={"coe_origin": ""}))

@@ -21,24 +21,24 @@ def test_every_row_is_in_one_part_and_parts_keep_to_the_budget(budget):
 
 
 def test_parts_are_as_full_as_the_budget_allows():
-    assert deal([8] * 10, 32) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    assert deal([30, 8, 100, 9], 32) == [[2], [0], [3, 1]]
+    assert deal([32] * 10, 128) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert deal([120, 32, 400, 33], 128) == [[2], [0], [3, 1]]
 
 
 def test_a_part_is_cut_to_its_longest_row():
-    ids = torch.arange(1, 4 * 24 + 1).view(4, 24)
-    lengths = torch.tensor([24, 3, 9, 5])
-    mask = (torch.arange(24) < lengths[:, None]).long()
-    first, second, third = passes({"input_ids": ids, "attention_mask": mask, "labels": -ids}, 32)
-    assert first["input_ids"].tolist() == ids[:1].tolist()  # 24 tokens: no second row beside them
-    assert second["input_ids"].tolist() == ids[[2, 3], :16].tolist()
-    assert second["labels"].tolist() == (-ids[[2, 3], :16]).tolist()
-    assert third["input_ids"].tolist() == ids[[1], :8].tolist()
+    ids = torch.arange(1, 4 * 96 + 1).view(4, 96)
+    lengths = torch.tensor([96, 3, 33, 5])
+    mask = (torch.arange(96) < lengths[:, None]).long()
+    first, second, third = passes({"input_ids": ids, "attention_mask": mask, "labels": -ids}, 128)
+    assert first["input_ids"].tolist() == ids[:1].tolist()  # 96 tokens: no second row beside them
+    assert second["input_ids"].tolist() == ids[[2, 3], :64].tolist()
+    assert second["labels"].tolist() == (-ids[[2, 3], :64]).tolist()
+    assert third["input_ids"].tolist() == ids[[1], :32].tolist()
 
 
 def test_no_token_is_lost_and_little_padding_is_computed():
     lengths = torch.tensor([90, 10, 11, 88, 12, 9])
     mask = (torch.arange(96) < lengths[:, None]).long()
-    made = passes({"attention_mask": mask}, 200)
+    made = passes({"attention_mask": mask}, 200)  # padded: two of 96 tokens, four of 32
     assert sum(int(part["attention_mask"].sum()) for part in made) == int(lengths.sum())
     assert sum(part["attention_mask"].numel() for part in made) < 6 * 96 / 2
