@@ -6,6 +6,7 @@ Does not know: any data.
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -92,6 +93,36 @@ def caption(figure: Figure, text: str) -> Figure:
     """Put the caption below the figure; it must say what is synthetic, simulated or small."""
     figure.tight_layout()
     figure.text(0.01, -0.01, text, fontsize=9, color="#444444", va="top", ha="left", wrap=True)
+    return figure
+
+
+def watermark(figure: Figure, text: str) -> Figure:
+    """Write ``text`` lightly across each panel, so that it stays with a picture that lost its caption.
+
+    Call it after the layout (:func:`caption`): the letters are as large as a panel is wide. Colour bars stay
+    bare.
+    """
+    points = 72 / figure.dpi
+    for axes in figure.axes:
+        if axes.get_label() == "<colorbar>" or not axes.get_visible():
+            continue
+        box = axes.get_window_extent()
+        angle = min(math.degrees(math.atan2(box.height, box.width)), 30)
+        reach = 0.8 * min(box.width / math.cos(math.radians(angle)), 4 * box.height)
+        axes.text(
+            0.5,
+            0.5,
+            text,
+            transform=axes.transAxes,
+            fontsize=reach * points / (0.68 * len(text)),  # a capital is about two thirds of an em wide
+            rotation=angle,
+            ha="center",
+            va="center",
+            color="#666666",
+            alpha=0.22,
+            zorder=10,
+            clip_on=True,
+        )
     return figure
 
 

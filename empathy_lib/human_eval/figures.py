@@ -2,7 +2,8 @@
 strengths; power and coverage.
 
 Knows: the tables of ``ranking`` and of ``power`` (studies that are all simulated). Does not know: ratings.
-Every function takes ``note``, who the raters are, for its caption.
+Every function takes ``note``, who the raters are, for its caption; where they are simulated, the word stands
+across the panels too.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
 from empathy_lib.core.paper import paper_table
-from empathy_lib.core.style import caption, system_colour, system_label, system_order
+from empathy_lib.core.style import caption, system_colour, system_label, system_order, watermark
 from empathy_lib.human_eval.cube import ALL
 from empathy_lib.human_eval.differences import Nemenyi
 from empathy_lib.human_eval.ranking import NOBODY
+from empathy_lib.human_eval.simulate import SIMULATED_NOTE
 
 _MARKERS = "os^DvPX*"  # of the dimensions, in order
 _BARS = "Bars: 95 % intervals, clustered by rater and by item"
@@ -31,6 +33,12 @@ _SIZE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9
 _SIZE_MARKERS = "osD^vP"
 _METHODS = {"two-way": ("#0072B2", "o"), "bootstrap": ("#D55E00", "s")}
 _MEASURES = {"win_at_1": "Win@1", "mean_rank": "mean rank", "strength": "strength"}
+
+
+def _finish(figure: Figure, text: str, note: str) -> Figure:
+    """Caption and note below; SIMULATED across the panels where the note says so."""
+    caption(figure, f"{text}\n{note}")
+    return watermark(figure, "SIMULATED") if note.startswith(SIMULATED_NOTE) else figure
 
 
 def _dots(axes: Axes, rows: pd.DataFrame, systems: list[str]) -> None:
@@ -82,7 +90,7 @@ def plot_win_and_rank(table: pd.DataFrame, note: str, *, dimension: str = ALL) -
     right.set_xlabel("mean rank (lower is better; dashed: all alike)")
     where = "mean of the dimensions" if dimension == ALL else dimension
     text = f"{_BARS}; {where}. Dotted: the paper's own study, other systems and other raters.\n"
-    caption(figure, f"{text}{_NO_BAR}\n{note}")
+    _finish(figure, f"{text}{_NO_BAR}", note)
     # after the layout, which it would stretch
     left.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=9, frameon=False)
     return figure
@@ -116,10 +124,8 @@ def plot_places(shares: pd.DataFrame, note: str) -> Figure:
     axes.set_xlabel("share of rankings")
     axes.grid(visible=False)
     axes.legend(title="place", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    return caption(
-        figure,
-        f"Mean of the dimensions; ties share the places they fill; shares below 5 % carry no figure.\n{note}",
-    )
+    text = "Mean of the dimensions; ties share the places they fill; shares below 5 % carry no figure."
+    return _finish(figure, text, note)
 
 
 def plot_dimensions(table: pd.DataFrame, note: str, *, measure: str = "win_at_1") -> Figure:
@@ -140,7 +146,7 @@ def plot_dimensions(table: pd.DataFrame, note: str, *, measure: str = "win_at_1"
             axes.set_xlim(0, float(rows[["value", "high"]].max(axis=None)) + 0.03)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.set_xlabel(measure.replace("win_at_", "Win@").replace("_", " "))
-    return caption(figure, f"{_BARS}. {_NO_BAR}\n{note}")
+    return _finish(figure, f"{_BARS}. {_NO_BAR}", note)
 
 
 def plot_recovery(table: pd.DataFrame, correlation: float, note: str) -> Figure:
@@ -171,8 +177,8 @@ def plot_recovery(table: pd.DataFrame, correlation: float, note: str) -> Figure:
     axes.set_xlabel("known strength (log, mean 0 on each dimension)")
     axes.set_ylabel("recovered strength")
     axes.set_title(f"correlation {correlation:.2f}", fontsize=12)
-    text = f"{_BARS}. Grey: exact recovery. Raters' and items' tastes pull estimates towards 0.\n"
-    return caption(figure, text + note)
+    text = f"{_BARS}. Grey: exact recovery. Raters' and items' tastes pull estimates towards 0."
+    return _finish(figure, text, note)
 
 
 def plot_win_matrix(table: pd.DataFrame, note: str) -> Figure:
@@ -205,7 +211,7 @@ def plot_win_matrix(table: pd.DataFrame, note: str) -> Figure:
         "Share of rankings of both in which the row's system is better; a tie is half. Below: 95 % intervals "
         "over raters and items."
     )
-    return caption(figure, f"{text}\n{note}")
+    return _finish(figure, text, note)
 
 
 def plot_critical_difference(test: Nemenyi, note: str) -> Figure:
@@ -240,7 +246,7 @@ def plot_critical_difference(test: Nemenyi, note: str) -> Figure:
         f"differ by less than {width}.\nFor these raters only; for new ones, see "
         f"the p-values of the pairs."
     )
-    return caption(figure, f"{text}\n{note}")
+    return _finish(figure, text, note)
 
 
 def plot_without_each_rater(table: pd.DataFrame, note: str) -> Figure:
@@ -276,11 +282,8 @@ def plot_without_each_rater(table: pd.DataFrame, note: str) -> Figure:
     panels[0].xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     panels[0].set_yticks(range(len(systems)), [system_label(system) for system in systems])
     panels[0].set_ylim(len(systems) - 0.5, -0.5)
-    return caption(
-        figure,
-        f"Dots: all raters. Ticks: the same figure with one rater left out, a tick for each. Mean of the "
-        f"dimensions.\n{note}",
-    )
+    text = "Dots: all raters. Ticks: the same figure with one rater left out, a tick for each."
+    return _finish(figure, f"{text} Mean of the dimensions.", note)
 
 
 def plot_power(table: pd.DataFrame, note: str) -> Figure:
@@ -313,7 +316,7 @@ def plot_power(table: pd.DataFrame, note: str) -> Figure:
         f"Gap 0: false alarms. Dotted: 80 %; dashed: 5 %. {studies} studies a point: a share is uncertain by "
         f"up to {doubt}."
     )
-    return caption(figure, f"{text}\n{scale}\n{note}")
+    return _finish(figure, f"{text}\n{scale}", note)
 
 
 def plot_coverage(table: pd.DataFrame, note: str) -> Figure:
@@ -345,8 +348,5 @@ def plot_coverage(table: pd.DataFrame, note: str) -> Figure:
     axes.grid(axis="x", visible=False)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     studies = int(table["studies"].iloc[0])
-    return caption(
-        figure,
-        f"{studies} simulated studies; bars: twice the standard error of the share; grey: 93 to 97 %. Mean "
-        f"of the dimensions.\n{note}",
-    )
+    text = f"{studies} simulated studies; bars: twice the standard error of the share; grey: 93 to 97 %."
+    return _finish(figure, f"{text} Mean of the dimensions.", note)

@@ -12,14 +12,17 @@ Two methods, neither of which treats raters × items opinions as independent one
 - ``bootstrap``: percentiles of an estimate under resampling of raters and items, independently and with
   replacement [2]_, taken further out than 2.5 and 97.5 % as far as Student's t is wider than the normal, and
   a resample's spread too small, with few raters or items [3]_. Wider than needed where opinions are mere
-  noise, which it counts threefold.
+  noise: it enters with the rater, with the item, and with the two together.
 
 A p-value is that of the two-way statistic against Student's t: it speaks of new raters and new items, as the
 interval does.
 
 ``tests/benchmarks/bench_coverage.py`` measures how often each holds the truth, and how often systems that are
-alike are called different. Both give NaN with fewer than
-two raters or items, and where nothing varies (a system that never won): neither can say how sure that is.
+alike are called different. Over 200 simulated studies of each kind, from 5 × 12 to 20 × 100, ``two-way`` held
+it in 93.9 to 96.6 % of cases, with tastes and without; ``bootstrap`` in 93.9 to 98.0 % with tastes (10 × 30
+to 20 × 100) and in 99.8 to 100 % without; plain percentiles in 92 % at the paper's size. Both give NaN with
+fewer than two raters or items, and where nothing varies (a system that never won): neither can say how sure
+that is.
 
 References:
     .. [1] Cameron, Gelbach, Miller (2011), Robust inference with multiway clustering, Journal of Business &

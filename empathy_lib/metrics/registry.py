@@ -43,7 +43,7 @@ class Metric:
         """Where its 95 % interval comes from."""
         if self.name in SUMMED or self.aggregation == "mean":
             return "bootstrap over posts"
-        return "Wilson over posts" if self.aggregation == "share" else "none"
+        return "Wilson over posts" if self.aggregation == "share" else "jackknife over answers"
 
 
 def _per_reference(

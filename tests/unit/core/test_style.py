@@ -75,6 +75,21 @@ def test_systems_are_ordered_named_and_coloured_alike_everywhere():
     assert style.SYSTEM_COLOURS.keys() == style.SYSTEM_LABELS.keys()
 
 
+def test_a_watermark_stands_in_every_panel_inside_it_and_not_on_a_colour_bar():
+    figure, panels = plt.subplots(1, 3, figsize=(9, 2))
+    figure.colorbar(panels[2].imshow([[0, 1]]), ax=panels[2])
+    panels[1].set_visible(False)
+    style.watermark(style.caption(figure, "below"), "SIMULATED")
+    figure.canvas.draw()
+    for axes, times in zip(figure.axes, (1, 0, 1, 0), strict=True):
+        marks = [text for text in axes.texts if text.get_text() == "SIMULATED"]
+        assert len(marks) == times
+        for mark in marks:
+            inside, panel = mark.get_window_extent(), axes.get_window_extent()
+            assert inside.width < panel.width and 0 < mark.get_alpha() < 0.4
+            assert inside.width > panel.width / 3 or inside.height > panel.height / 2, "too small to be seen"
+
+
 # Machado, Oliveira, Fernandes (2009), A physiologically-based model for simulation of color vision
 # deficiency: severity 1, linear RGB.
 DEFICIENCIES = {

@@ -26,20 +26,36 @@ def text_of(figure):
     return " ".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
 
 
-def test_every_figure_says_who_the_raters_are_and_names_the_systems(ratings):
+def marks_of(figure):
+    """In how many of its panels SIMULATED stands."""
+    return sum("SIMULATED" in [text.get_text() for text in axes.texts] for axes in figure.axes)
+
+
+def all_figures(ratings, note):
     table = ranking.ranking_table(ratings)
     recovered, correlation = strengths.recovery(strengths.estimate_strengths(ratings), STRENGTHS)
-    figures = [
-        plots.plot_win_and_rank(table, SIMULATED_NOTE),
-        plots.plot_places(ranking.rank_shares(ratings), SIMULATED_NOTE),
-        plots.plot_dimensions(table, SIMULATED_NOTE),
-        plots.plot_recovery(recovered, correlation, SIMULATED_NOTE),
-        plots.plot_win_matrix(ranking.win_matrix(ratings), SIMULATED_NOTE),
-        plots.plot_critical_difference(differences.nemenyi(ratings), SIMULATED_NOTE),
-        plots.plot_without_each_rater(ranking.leave_one_rater_out(ratings), SIMULATED_NOTE),
+    return [
+        plots.plot_win_and_rank(table, note),
+        plots.plot_places(ranking.rank_shares(ratings), note),
+        plots.plot_dimensions(table, note),
+        plots.plot_recovery(recovered, correlation, note),
+        plots.plot_win_matrix(ranking.win_matrix(ratings), note),
+        plots.plot_critical_difference(differences.nemenyi(ratings), note),
+        plots.plot_without_each_rater(ranking.leave_one_rater_out(ratings), note),
     ]
-    for figure in figures:
-        assert SIMULATED_NOTE in text_of(figure)
+
+
+def test_real_raters_leave_no_watermark(ratings):
+    for figure in all_figures(ratings, "Ratings of SIMULATED raters.csv: 3 raters × 3 items."):
+        assert marks_of(figure) == 0 and "3 raters × 3 items." in text_of(figure)
+    plt.close("all")
+
+
+def test_every_figure_says_who_the_raters_are_and_names_the_systems(ratings):
+    figures = all_figures(ratings, f"{SIMULATED_NOTE} 3 raters × 3 items.")
+    panels = [2, 1, 4, 1, 1, 1, 2]
+    for figure, count in zip(figures, panels, strict=True):
+        assert SIMULATED_NOTE in text_of(figure) and marks_of(figure) == count
         assert "SFT + GRPO" in text_of(figure) and "a system of someone else" in text_of(figure)
     assert "44.30%" in text_of(figures[0]) and "16.30%" in text_of(figures[0])
     assert all(dimension in text_of(figures[2]) for dimension in DIMENSIONS)
@@ -63,6 +79,6 @@ def test_figures_of_sizes_say_how_many_studies(ratings):
         power.coverage(STRENGTHS, 3, 4, simulations=4, rng=rng, resamples=10), SIMULATED_NOTE
     )
     for figure in (sizes, holds):
-        assert SIMULATED_NOTE in text_of(figure) and "4 s" in text_of(figure)
+        assert SIMULATED_NOTE in text_of(figure) and "4 s" in text_of(figure) and marks_of(figure) == 1
     assert "3 × 4" in text_of(sizes) and "bootstrap" in text_of(holds)
     plt.close("all")
