@@ -11,12 +11,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from empathy_lib.app.exercises.slips import UNTRIED
+
 
 def verdict(exercise: str, *answer: Any) -> str | None:
     """What is wrong with the answer to an exercise such as ``"03.1"``; None if nothing is."""
     notebook, number = exercise.split(".")
     if any(each is None or each is ... for each in answer):
-        return "not tried yet: replace the dots"
+        return UNTRIED
     return getattr(import_module(f"{__name__}.n{notebook}"), f"exercise_{number}")(*answer)
 
 
@@ -26,7 +28,9 @@ def check(exercise: str, *answer: Any) -> None:
         wrong = verdict(exercise, *answer)
     except Exception as error:  # a reader's code may raise anything
         wrong = f"your code raises {type(error).__name__}: {error}"
-    print(f"exercise {exercise}: {'not yet. ' + wrong if wrong else 'right'}")
+    if wrong and wrong != UNTRIED:
+        wrong = f"not yet: {wrong}"
+    print(f"exercise {exercise}: {wrong or 'right'}")
 
 
 def require(exercise: str, *answer: Any) -> None:

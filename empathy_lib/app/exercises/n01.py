@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
+from empathy_lib.app.exercises.slips import UNTRIED
 from empathy_lib.core.schema import Answer, Item
 from empathy_lib.core.text import jaccard, normalise, shingles, visible_length
 from empathy_lib.dataset.cleaning import advertisement_cues, is_advertisement
 from empathy_lib.dataset.split import clusters
 from empathy_lib.dataset.text_rules import is_chinese
-
-UNTRIED = "not tried yet: replace the dots"
 
 _NEAR = "快考试了，我每天晚上都睡不着，越想越焦虑。"
 _PAIRS = (

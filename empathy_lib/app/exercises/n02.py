@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from empathy_lib.app.exercises.slips import UNTRIED
 from empathy_lib.core.coe import is_well_formed
 from empathy_lib.core.copying import longest_shared_run
-
-UNTRIED = "not tried yet: replace the dots"
 
 _PROMPT, _COMPLETION, _END = [2, 11, 12, 13], [21, 22, 23], 1
 _IGNORED = [-100] * len(_PROMPT)

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from empathy_lib.app.exercises.slips import UNTRIED
 from empathy_lib.core import coe
 from empathy_lib.core.statistics import holm
 from empathy_lib.metrics.overlap import rouge
 from empathy_lib.metrics.scoring import Example
 from empathy_lib.reward.marking import MAX_EMOTIONS, default_marker
-
-UNTRIED = "not tried yet: replace the dots"
 
 # a bigram that both repeat, one that only the answer does, none in common, the same text
 _TEXTS = (

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from empathy_lib.app.exercises.slips import UNTRIED
 from empathy_lib.human_eval import agreement, differences
 from empathy_lib.human_eval.checks import without_checks
 from empathy_lib.human_eval.cube import average_rank, win_credit
 from empathy_lib.human_eval.ratings import COLUMNS, is_simulated
 from empathy_lib.human_eval.simulate import simulate_cube
-
-UNTRIED = "not tried yet: replace the dots"
 
 _RANKS = (
     np.array([[1, 2, 3, 4], [2, 1, 3, 4], [1, 3, 2, 4]]),

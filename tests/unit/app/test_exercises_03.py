@@ -76,7 +76,7 @@ def test_a_wrong_answer_hears_what_is_wrong_with_it(exercise, answer, sentence):
 @pytest.mark.parametrize("exercise", RIGHT)
 def test_an_untouched_starter_is_not_tried_yet(exercise, capsys):
     exec(starters("03")[exercise], {"exercises": exercises, "np": np, "torch": torch})
-    assert capsys.readouterr().out == f"exercise {exercise}: not yet. not tried yet: replace the dots\n"
+    assert capsys.readouterr().out == f"exercise {exercise}: not tried yet: replace the dots\n"
 
 
 def test_there_is_a_starter_for_every_exercise():

@@ -136,7 +136,7 @@ def test_a_clipped_ratio_has_no_gradient():
 def test_an_untouched_starter_is_not_tried_yet(exercise, capsys):
     names = {"exercises": exercises, "np": np, "torch": torch, "AnswerReward": AnswerReward, "judge": None}
     exec(starters("04")[exercise], names)
-    assert capsys.readouterr().out == f"exercise {exercise}: not yet. not tried yet: replace the dots\n"
+    assert capsys.readouterr().out == f"exercise {exercise}: not tried yet: replace the dots\n"
 
 
 def test_there_is_a_starter_for_every_exercise():
