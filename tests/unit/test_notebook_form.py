@@ -9,7 +9,7 @@ from starters import starters
 from empathy_lib.core.run import NOTEBOOKS, ROOT
 
 GOALS = ("**After this notebook you can**", "**You will learn**")
-CHINESE = re.compile(r"[\u4e00-\u9fff].*。")
+CHINESE = re.compile(r"[\u4e00-\u9fff].*[。？]")
 # a docstring that is part of a finished stage's request
 WIDE = {
     '    """Choose the trained encoder\'s threshold on validation pairs; their scores are kept beside it."""'
