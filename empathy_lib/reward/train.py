@@ -132,8 +132,8 @@ def train_reward(
     print(room)
     write_json(folder / "lengths.json", {"texts": room.record()})
     encoder.max_seq_length = room.tokens
-    # of a model card that is not written; their progress bar is a red box in a notebook
-    encoder.model_card_data.generate_widget_examples = False
+    # examples for a model card, lest the library draws some: its progress bar is a red box in a notebook
+    encoder.model_card_data.widget = [{"text": ""}]
     planned = planned_steps(len(triplets), config.batch_size, 1, config.epochs, config.max_steps)
     arguments = SentenceTransformerTrainingArguments(
         **trainer_arguments(folder / "checkpoints", seed, tracking, activation_checkpointing=False),
