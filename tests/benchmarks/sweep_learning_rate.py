@@ -8,6 +8,14 @@ without room are left out as in notebook 02. Each training is a stage of the run
 command goes on after a kill and reuses what is done; weights are not kept. The table shows the base's
 own loss (step 0), the best, its step, and the last. The last line is JSON; ``chosen``
 has the lowest sum of both best losses among the rates at which both policies end below the base.
+
+So far, ``laptop`` (batches of 4), 398 synthetic pairs, nats per completion token, base to best (step 100 of
+100, still falling):
+
+    policy    rate    base    best
+    coe       1e-4    4.261   1.403
+    coe       2e-4    4.261   1.416
+    no_coe    1e-4    4.844   2.497
 """
 
 from __future__ import annotations
