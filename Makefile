@@ -1,7 +1,7 @@
 # Two commands matter: `make reproduce` and `make test`. Both do their own set-up; a second run installs nothing.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lab doctor clean
+.PHONY: help setup reproduce test lab resolve doctor clean
 
 PROFILE ?= laptop
 PY := .venv/bin/python
@@ -66,6 +66,13 @@ lab: setup ## Open the notebooks in JupyterLab, the shipped ones trusted
 	@$(PY) -c 'from nbformat.sign import TrustNotebookApp as trust; trust.launch_instance()' \
 	  notebooks/*.ipynb notebooks/solutions/*.ipynb notebooks/executed/*.ipynb
 	$(PY) -m jupyterlab notebooks
+
+resolve: setup ## Is every locked package there for Python 3.11 to 3.13? Asks the package index, installs nothing
+	@set -e; scratch="$$(mktemp -d)"; for version in 3.11 3.12 3.13; do \
+	  $(PY) -m pip install --quiet --dry-run --ignore-installed --no-deps --target "$$scratch" \
+	    --python-version $$version -r requirements.lock; \
+	  echo "Python $$version: all there"; \
+	done
 
 doctor: setup ## Check this machine: each failed line says the remedy
 	@$(PY) -m empathy_lib doctor
