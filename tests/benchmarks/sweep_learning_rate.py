@@ -16,6 +16,9 @@ So far, ``laptop`` (batches of 4), 398 synthetic pairs, nats per completion toke
     coe       1e-4    4.261   1.403
     coe       2e-4    4.261   1.416
     no_coe    1e-4    4.844   2.497
+
+271 pairs of SMILE, batches of 8, 5e-5: coe 3.818 to 2.258 (step 34 of 34). The other trainings of the sweep
+are not done.
 """
 
 from __future__ import annotations
