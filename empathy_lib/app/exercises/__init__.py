@@ -11,13 +11,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from empathy_lib.app.exercises.slips import UNTRIED
+from empathy_lib.app.exercises.slips import UNTRIED, untried
 
 
 def verdict(exercise: str, *answer: Any) -> str | None:
     """What is wrong with the answer to an exercise such as ``"03.1"``; None if nothing is."""
     notebook, number = exercise.split(".")
-    if any(each is None or each is ... for each in answer):
+    if untried(*answer):
         return UNTRIED
     return getattr(import_module(f"{__name__}.n{notebook}"), f"exercise_{number}")(*answer)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
-from empathy_lib.app.exercises.slips import UNTRIED
+from empathy_lib.app.exercises.slips import UNTRIED, untried
 from empathy_lib.core.schema import Answer, Item
 from empathy_lib.core.text import jaccard, normalise, shingles, visible_length
 from empathy_lib.dataset.cleaning import advertisement_cues, is_advertisement
@@ -64,7 +64,7 @@ _WRONG_INDEX: dict[str, Callable[[str, str], float]] = {
 def exercise_1(mine: Callable[[str, str], float]) -> str | None:
     """The Jaccard index of the character 5-grams of two texts."""
     found = [mine(*pair) for pair in _PAIRS]
-    if any(value is None or value is ... for value in found):
+    if untried(*found):
         return UNTRIED
     if not all(isinstance(value, Real) for value in found):
         return f"your function gives {found[0]!r}; return a number"
@@ -212,7 +212,7 @@ def _truth() -> set[frozenset[int]]:
 def exercise_5(mine: Callable[[Sequence[str], float], Any]) -> str | None:
     """Clusters of posts, as lists of their places: near-duplicates of near-duplicates too."""
     found = mine(list(_CHAIN), BAR)
-    if found is None or found is ...:
+    if untried(found):
         return UNTRIED
     try:
         groups = [[int(place) for place in group] for group in found]

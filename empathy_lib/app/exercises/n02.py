@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from empathy_lib.app.exercises.slips import UNTRIED
+from empathy_lib.app.exercises.slips import UNTRIED, untried
 from empathy_lib.core.coe import is_well_formed
 from empathy_lib.core.copying import longest_shared_run
 
@@ -22,7 +22,7 @@ _IGNORED = [-100] * len(_PROMPT)
 def exercise_1(mine: Callable[[list[int], list[int], int], Sequence[int]]) -> str | None:
     """The labels of one pair from its prompt's ids, its completion's ids and the id of the end token."""
     found = mine(list(_PROMPT), list(_COMPLETION), _END)
-    if found is None or found is ...:
+    if untried(found):
         return UNTRIED
     labels = [int(label) for label in found]
     wrong = {
@@ -59,7 +59,7 @@ _MASK = np.array([[0, 0, 1, 1, 1, 1], [0, 1, 1, 0, 0, 0]])
 def exercise_2(mine: Callable[[np.ndarray, np.ndarray], float]) -> str | None:
     """The loss of a padded batch from the tokens' negative log-probabilities and the mask."""
     found = mine(_NLL.copy(), _MASK.copy())
-    if found is None or found is ...:
+    if untried(found):
         return UNTRIED
     if np.size(found) != 1:
         return f"one number is asked for the whole batch; you give {np.size(found)}"
@@ -117,7 +117,7 @@ _GRAMMAR = (
 def exercise_3(mine: Callable[[str], bool]) -> str | None:
     """Whether a completion follows the grammar of the chain."""
     found = [mine(text) for text, _ in _GRAMMAR]
-    if all(value is None or value is ... for value in found):
+    if all(map(untried, found)):
         # a regular expression's match is None where there is none, so only None everywhere is untried
         return UNTRIED
     for value, (text, sentence) in zip(found, _GRAMMAR, strict=True):
@@ -147,7 +147,7 @@ def _next_row(row: list[int], a: str, corpus: str) -> list[int]:
 def exercise_4(mine: Callable[[str, Sequence[str]], str]) -> str | None:
     """The longest run of characters of an answer that stands in one of the training answers."""
     found = [mine(answer, list(_TRAINING)) for answer in _ANSWERS]
-    if any(value is None or value is ... for value in found):
+    if untried(*found):
         return UNTRIED
     if any(isinstance(value, Integral) for value in found):
         return "return the run itself; its length is len(run)"
@@ -181,7 +181,7 @@ def exercise_5(mine: Callable[[Sequence[tuple[int, int]], int], Any]) -> str | N
     """How many weights LoRA trains beside linear layers of the shapes ``(in, out)``."""
     rank = 8
     found = mine(list(_SHAPES), rank)
-    if found is None or found is ...:
+    if untried(found):
         return UNTRIED
     if not isinstance(found, Real):
         return f"give one number for all layers, not {type(found).__name__}"

@@ -12,7 +12,7 @@ import torch
 from jieba.analyse import extract_tags
 from torch.nn.functional import cross_entropy
 
-from empathy_lib.app.exercises.slips import UNTRIED, wrong_number
+from empathy_lib.app.exercises.slips import UNTRIED, untried, wrong_number
 from empathy_lib.core.copying import copy_rate
 from empathy_lib.core.schema import Answer, Item
 
@@ -41,7 +41,7 @@ def exercise_2(youden: Callable[[np.ndarray, np.ndarray], float]) -> str | None:
     negatives = np.array([0.75, 0.72, 0.6, 0.5, 0.45, 0.4, 0.35, 0.2, 0.1, 0.05])
     for positives in (np.array([0.9, 0.8, 0.7, 0.3]), np.array([0.95, 0.58, 0.56, 0.55, 0.52])):
         found = youden(positives, negatives)
-        if found is None or found is ...:
+        if untried(found):
             return UNTRIED
         cuts = np.concatenate([positives, negatives])
         passed, wrongly = _shares(positives, negatives, cuts)
@@ -119,7 +119,7 @@ def exercise_4(hack: Callable[[Item, list[Item], np.random.Generator], str]) -> 
     """A hack of the reader's own: of the post's words, not a copy, and another for each post."""
     items = [Item(id=f"e{n}", question=post, answers=[Answer(text=_REPLY)]) for n, post in enumerate(_POSTS)]
     made = [hack(item, items, np.random.default_rng(n)) for n, item in enumerate(items)]
-    if any(each is None or each is ... for each in made):
+    if untried(*made):
         return UNTRIED
     if not all(isinstance(each, str) and each.strip() for each in made):
         return f"a hack returns a text; yours returned {made[0]!r}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 
-from empathy_lib.app.exercises.slips import UNTRIED, wrong_number
+from empathy_lib.app.exercises.slips import UNTRIED, untried, wrong_number
 from empathy_lib.reward.paid import AnswerReward
 
 _POST = "我好累，该怎么办？"
@@ -35,7 +35,7 @@ def exercise_1(reward: AnswerReward) -> str | None:
         )
     answers = [answer for answer, _, _ in _ANSWERS]
     found = reward.rate([_POST] * len(answers), answers)
-    if found is None or found is ...:
+    if untried(found):
         return UNTRIED
     if not isinstance(found, np.ndarray):
         return f"rate returns a {type(found).__name__}; return np.array(…), of which the notebook takes means"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from empathy_lib.app.exercises.slips import UNTRIED
+from empathy_lib.app.exercises.slips import UNTRIED, untried
 from empathy_lib.core import coe
 from empathy_lib.core.statistics import holm
 from empathy_lib.metrics.overlap import rouge
@@ -85,7 +85,7 @@ _WRONG_ROUGE: dict[str, Callable[[str, str], float]] = {
 def exercise_1(mine: Callable[[str, str], float]) -> str | None:
     """ROUGE-2 F1 of two texts, in characters."""
     found = [mine(*texts) for texts in _TEXTS]
-    if any(value is None or value is ... for value in found):
+    if untried(*found):
         return UNTRIED
     if not all(isinstance(value, Real) for value in found):
         return f"your function gives {found[0]!r}; return a number"
@@ -113,7 +113,7 @@ def _draws(size: int = len(_SCORES), resamples: int = 4000) -> np.ndarray:
 def exercise_2(mine: Callable[[np.ndarray, np.random.Generator], Sequence[float]]) -> str | None:
     """The 95 % percentile bootstrap interval of a mean."""
     found = mine(_SCORES.copy(), np.random.default_rng(1))
-    if found is None or found is ...:
+    if untried(found):
         return UNTRIED
     if np.shape(found) != (2,):
         return f"two numbers are asked for, low and high; you give shape {np.shape(found)}"
@@ -193,7 +193,7 @@ _WRONG_HOLM: dict[str, Callable[[Sequence[float]], np.ndarray]] = {
 def exercise_3(mine: Callable[[list[float]], Sequence[float]]) -> str | None:
     """Holm's correction of a list of p-values."""
     found = [mine(list(values)) for values in _P_VALUES]
-    if any(values is None or values is ... for values in found):
+    if untried(*found):
         return UNTRIED
     for values, own in zip(_P_VALUES, found, strict=True):
         if np.shape(own) != (len(values),):

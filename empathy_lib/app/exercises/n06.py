@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from empathy_lib.app.exercises.slips import UNTRIED
+from empathy_lib.app.exercises.slips import UNTRIED, untried
 from empathy_lib.human_eval import agreement, differences
 from empathy_lib.human_eval.checks import without_checks
 from empathy_lib.human_eval.cube import average_rank, win_credit
@@ -57,7 +57,7 @@ _WRONG_W: dict[str, Callable[[np.ndarray], float]] = {
 def exercise_1(mine: Callable[[np.ndarray], float]) -> str | None:
     """Kendall's W of a post's ranks, raters × systems."""
     found = [mine(ranks.copy()) for ranks in _RANKS]
-    if any(value is None or value is ... for value in found):
+    if untried(*found):
         return UNTRIED
     if not all(isinstance(value, Real) for value in found):
         return f"your function gives {found[0]!r}; return a number"
@@ -180,7 +180,7 @@ def exercise_4(mine: Callable[[list[str], dict[str, float]], float]) -> str | No
     """The probability of a whole ranking under Plackett-Luce."""
     asked = [(list(order), {system: _THETA[system] for system in order}) for order in _ORDERS]
     found = [mine(list(order), dict(theta)) for order, theta in asked]
-    if any(value is None or value is ... for value in found):
+    if untried(*found):
         return UNTRIED
     if not all(isinstance(value, Real) for value in found):
         return f"your function gives {found[0]!r}; return a number"

@@ -13,6 +13,11 @@ import numpy as np
 UNTRIED = "not tried yet: replace the dots"
 
 
+def untried(*answers: Any) -> bool:
+    """Whether one of them is still the starter's: dots, or a function's missing ``return``."""
+    return any(answer is None or answer is ... for answer in answers)
+
+
 def wrong_number(found: Any, right: Any, slips: Sequence[tuple[Any, str]] = ()) -> str | None:
     """None if ``found`` is ``right`` up to rounding; else the sentence of the first slip whose value it has,
     or what was expected.
@@ -21,7 +26,7 @@ def wrong_number(found: Any, right: Any, slips: Sequence[tuple[Any, str]] = ()) 
         found: a number, or an array or tensor of any shape, of which there is one right value.
         slips: wrong values and what to say of each.
     """
-    if found is None or found is ...:
+    if untried(found):
         return UNTRIED
     values = np.asarray(found.detach() if hasattr(found, "detach") else found, dtype=float)
     due = np.asarray(right, dtype=float)
