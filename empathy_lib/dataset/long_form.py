@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,20 +26,21 @@ QUESTION_TARGET = (165, 215)
 ANSWER_TARGET = (550, 690)
 # of which one names nothing of the post's own, and so would recur too often
 _TWO_SENTENCES = re.compile("[。？！].+[。？！]")
-# A part that says the latent's own words back, and what stands in for it where they would copy the post.
-_SAYS_BACK = {
-    "ack": ("situation", "plain_ack"),
-    "belief": ("belief", "plain_belief"),
-    "retell": ("situation cause", "support"),
-    "source": ("cause", "hear"),
-    "echo": ("situation", "hear"),
-    "thought": ("belief", "thinking"),
-}
 
 
 class LongWriter(Writer):
     """Composes long items. A part with a "+" in ``synthesis_long.yaml`` is written while the text is shorter
     than its target."""
+
+    says_back: ClassVar = {
+        "ack": ("situation", "plain_ack"),
+        "belief": ("belief", "plain_belief"),
+        "retell": ("situation cause", "support"),
+        "source": ("cause", "hear"),
+        "echo": ("situation", "hear"),
+        "thought": ("belief", "thinking"),
+    }
+    alone: ClassVar = {"say": "tell"}
 
     def __init__(
         self,
@@ -107,12 +109,7 @@ class LongWriter(Writer):
         fields = latent.gold.model_dump()
         # of a pool, after which it has nothing new
         turns = 2 * max(len(latent.subtopic.insights), len(latent.subtopic.advice))
-        names = {} if latent.topic.id in self.common.answer.relational_topics else {"say": "tell"}
-        names |= {
-            part: instead
-            for part, (said, instead) in _SAYS_BACK.items()
-            if any(copied(fields[name]) for name in said.split())
-        }
+        names = self._stand_ins(latent, copied)
         written: set[str] = set()
 
         def write(part: str) -> str:

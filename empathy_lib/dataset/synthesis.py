@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,12 +27,6 @@ ANSWER_CHARS = (110, 220)
 LAYER_CHARS = (25, 50)
 _OPTIONAL = ("opening", "setting", "turn", "thanks")
 _OPTIONAL_SHARE = 0.6
-# A part that says one of the post's gists back, and what stands in for it where that would copy the post.
-_SAYS_BACK = {
-    "ack": ("situation", "plain_ack"),
-    "root": ("cause", "support"),
-    "belief": ("belief", "plain_belief"),
-}
 
 
 @dataclass(frozen=True)
@@ -71,6 +66,15 @@ def _outside(text: str, window: tuple[int, int]) -> float:
 class Writer:
     """Composes items. Posts and answers have generators of their own, so that a change to one leaves the
     other as it was. ``held``: sentences that only posts with a held-out cause are written with."""
+
+    # A part that says gists of the post back, and what stands in for it where these would copy the post.
+    says_back: ClassVar = {
+        "ack": ("situation", "plain_ack"),
+        "root": ("cause", "support"),
+        "belief": ("belief", "plain_belief"),
+    }
+    # What stands in for a part where there is nobody to settle things with.
+    alone: ClassVar = {"talk": "confide"}
 
     def __init__(
         self,
@@ -214,9 +218,7 @@ class Writer:
         self, latent: Latent, strategy: str, pools: dict[str, Iterator[str]], copied: Callable[[str], float]
     ) -> Answer:
         fields = latent.gold.model_dump()
-        names = {} if latent.topic.id in self.common.answer.relational_topics else {"talk": "confide"}
-        # a gist that repeats the post's own words is left out of the answer
-        names |= {part: instead for part, (field, instead) in _SAYS_BACK.items() if copied(fields[field])}
+        names = self._stand_ins(latent, copied)
         texts: list[str] = []
 
         def price(text: str) -> float:
@@ -239,6 +241,16 @@ class Writer:
                 main.index("ack") + 1 if extra[0] == "support" else main.index("closing"), write(extra[0])
             )
         return Answer(text="".join(texts), strategy=strategy, coe=self.chain(latent, strategy))
+
+    def _stand_ins(self, latent: Latent, copied: Callable[[str], float]) -> dict[str, str]:
+        """The parts that this post's answers are not written with, and what stands in for each."""
+        fields = latent.gold.model_dump()
+        names = {} if latent.topic.id in self.common.answer.relational_topics else dict(self.alone)
+        return names | {
+            part: instead
+            for part, (said, instead) in self.says_back.items()
+            if any(copied(fields[gist]) for gist in said.split())
+        }
 
     def _deck(self, part: str, latent: Latent, strategy: str) -> Deck:
         return {"bias": self._bias[latent.belief.bias], "closing": self._closing[strategy]}.get(
