@@ -12,7 +12,7 @@ export PROFILE DATA RUN_DIR BASE_MODEL
 STAMP := .venv/.installed-$(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d ' ' -f 1)
 
 help: ## Show this help
-	@echo "usage: make <target> [PROFILE=smoke|laptop|gpu|paper] [DATA=file or folder] [RUN_DIR=folder] [BASE_MODEL=folder or hub id] [ARGS='--from 03']"
+	@echo "usage: make <target> [PROFILE=smoke|class|laptop|gpu|paper] [DATA=file or folder] [RUN_DIR=folder] [BASE_MODEL=folder or hub id] [ARGS='--from 03']"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## Create .venv with Python 3.11 to 3.13 and install the locked versions (PIP_ARGS='…' for pip)

@@ -121,7 +121,7 @@ _WORDS: dict[str, dict[str, Any]] = {
         "trainings": "{} trainings",
         "price": "{:.0f} minutes of notebook 04",
         "no price": "a time that is not available",
-        "kind": "of a judge of another kind (e5) {}; ",
+        "kind": "of a judge of another kind ({encoder}) {}; ",
         "claim": (
             "**GRPO minus SFT**, {trainings}, {n} held-out posts, 95 % intervals: r_answer, which it was "
             "paid for, {r_answer}; the cosine of a judge that it never met (same base) {judge}; {kind}copy "
@@ -143,7 +143,7 @@ _WORDS: dict[str, dict[str, Any]] = {
         "trainings": "{} 次训练",
         "price": "笔记本 04 的 {:.0f} 分钟",
         "no price": "暂无记录的时间",
-        "kind": "另一类评判模型（e5）的余弦相似度：{}；",
+        "kind": "另一类评判模型（{encoder}）的余弦相似度：{}；",
         "claim": (
             "**GRPO 减去 SFT**：{trainings}，{n} 个留出的帖子，95 % 区间。"
             "训练所用的奖励 r_answer：{r_answer}；"
@@ -179,13 +179,14 @@ def claim(headline: Headline, language: str = "en") -> str:
 
     gain = headline.get("grpo.r_answer_minus_sft", {})
     seeds, minutes = gain.get("seeds", 1), headline.get("wall_minutes.04_grpo", {}).get("value")
-    kind = difference("grpo.kind_judge_minus_sft")
+    kind, encoder = difference("grpo.kind_judge_minus_sft"), headline.get("grpo.kind_judge_minus_sft", {})
+    encoder = encoder.get("encoder", "e5")  # which an older run does not name
     return words["claim"].format(
         trainings=words["trainings" if seeds > 1 else "training"].format(seeds),
         n=gain.get("n") or words["missing"],
         price=words["price"].format(minutes) if _known(minutes) else words["no price"],
         **{name: difference(f"grpo.{name}_minus_sft") for name in ("r_answer", "judge", "copy_rate")},
-        kind="" if kind == words["missing"] else words["kind"].format(kind),
+        kind="" if kind == words["missing"] else words["kind"].format(kind, encoder=encoder),
     )
 
 

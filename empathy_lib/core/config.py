@@ -67,7 +67,7 @@ __all__ = [
 ]
 
 PROFILE_DIR = Path(__file__).parent / "profiles"
-PROFILES = ("smoke", "laptop", "gpu", "paper")
+PROFILES = ("smoke", "class", "laptop", "gpu", "paper")
 
 
 class Profile(Section):
@@ -99,7 +99,7 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     """Read a profile's YAML and change single fields.
 
     Args:
-        name: one of ``smoke``, ``laptop``, ``gpu``, ``paper``.
+        name: one of ``smoke``, ``class``, ``laptop``, ``gpu``, ``paper``.
         overrides: dotted field to value, e.g. ``{"grpo.max_steps": 20}``.
 
     Raises:

@@ -114,8 +114,7 @@ class RewardConfig(Section):
     base: Literal["policy", "e5"] = Field(
         "policy",
         description="what the reward encoder starts from: the policy's base, or multilingual-e5-small, a "
-        "sentence encoder of 21 M parameters beside its frozen vocabulary; then notebooks have no judge of "
-        "another kind",
+        "sentence encoder of 21 M parameters beside its frozen vocabulary",
     )
     max_triplets: int = Field(1600, ge=1)
     epochs: float = Field(1.0, gt=0)
@@ -125,6 +124,10 @@ class RewardConfig(Section):
         1e-3, gt=0, description="of the answers' own linear layer, which starts as the identity"
     )
     batch_size: int = Field(16, ge=1)
+    near_batches: bool = Field(
+        True,
+        description="a batch holds posts that are near in words: its other answers are hard negatives",
+    )
     temperature: float = Field(0.05, gt=0, description="InfoNCE temperature")
     max_length: Tokens = Field(
         "auto",
@@ -247,10 +250,11 @@ class MetricsConfig(Section):
         4, ge=1, description="completions a question that notebook 04 averages when it compares GRPO with SFT"
     )
     few_shot_examples: int = Field(2, ge=1)
-    kind_judge: Literal["e5", "none"] = Field(
-        "e5",
-        description="judge of another kind than the reward in notebooks 03 to 05: multilingual-e5-small, "
-        "untrained here (where its wheel is missing its figures are not available), or none",
+    kind_judge: Literal["auto", "e5", "use", "none"] = Field(
+        "auto",
+        description="judge of another kind than the reward in notebooks 03 to 05, untrained here (where its "
+        "wheel is missing its figures are not available): multilingual-e5-small, USE multilingual v3, or "
+        "none; auto: USE where the reward starts from e5, else e5",
     )
     segment: Literal["word", "char"] = Field("word", description="jieba words, or characters")
     bootstrap: int = Field(1000, ge=10, description="resamples for the 95 % intervals")

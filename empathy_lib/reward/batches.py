@@ -1,10 +1,14 @@
-"""Batches for InfoNCE in which no post is met twice, be it as anchor or as the post that a negative answers,
-and how their texts are read.
+"""Batches for InfoNCE: like posts together, none met twice, and how their texts are read.
 
-Knows: sentence-transformers' batch samplers and loss. Does not know: texts.
+Knows: sentence-transformers' batch samplers and loss, which posts are alike in words. Does not know: how
+triplets are drawn.
 
-Every other text of a batch counts as a wrong answer to an anchor. A second answer to the same post, as
-another triplet's positive or negative, would be pushed away though it is right. The library's
+Every other answer of a batch is a wrong one to an anchor, whether drawn for it or not. Among posts at random
+it is told by its topic alone. Among posts that are near in words it answers the same trouble of another
+person, at no further token: so a batch is one post and those nearest to it.
+
+A second answer to the same post, as another triplet's positive or negative, would be pushed away though it
+is right; so would one to a post of the same need, where needs are known. The library's
 ``NO_DUPLICATES`` compares texts: it keeps an anchor from coming twice, but sees no second answer to it among
 other triplets' negatives, and on few posts its epochs have more batches than it says, so that a resumed run
 would lose its place.
@@ -20,13 +24,25 @@ import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.neighbors import NearestNeighbors
 from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
+from empathy_lib.core.segment import Segmenter
 from empathy_lib.models.passes import deal, padded
 
 _SIDES = ("anchor", "positive", "negative")
+_NEAR_BATCHES = 20  # so many batches' worth of near posts are known of each: the nearest may be gone
 _KEPT_PASSES = 4  # whose activations wait for the backward pass; those of further ones are computed again
+
+
+def nearest_posts(posts: Sequence[str], most: int) -> np.ndarray:
+    """The ``most`` nearest others of each post by cosine of TF-IDF over words, nearest first, shape
+    ``(n, min(most, n - 1))``."""
+    words = TfidfVectorizer(analyzer=Segmenter("word").tokenize, sublinear_tf=True).fit_transform(posts)
+    index = NearestNeighbors(n_neighbors=min(most, len(posts) - 1), metric="cosine", algorithm="brute")
+    return index.fit(words).kneighbors(return_distance=False)  # asked about no post, it leaves out each own
 
 
 class OncePerPost(DefaultBatchSampler):
@@ -37,16 +53,36 @@ class OncePerPost(DefaultBatchSampler):
 
     Args:
         posts: of each triplet, the posts it touches.
+        nearest: of each triplet, others that are to share its batch, the dearest first; without it chance
+            decides.
     """
 
-    def __init__(self, posts: Sequence[frozenset[str]], batch_size: int, seed: int = 0):
+    def __init__(
+        self,
+        posts: Sequence[frozenset[str]],
+        batch_size: int,
+        seed: int = 0,
+        nearest: np.ndarray | None = None,
+    ):
         super().__init__(range(len(posts)), batch_size, drop_last=False, seed=seed)
         self.posts = posts
+        self.nearest = np.empty((len(posts), 0), int) if nearest is None else nearest
+
+    def _order(self, rng: np.random.Generator) -> Iterator[int]:
+        """All triplets, each first one of a batch with those nearest to it that are left."""
+        left = dict.fromkeys(rng.permutation(len(self.posts)).tolist())
+        while left:
+            first = next(iter(left))
+            near = [other for other in self.nearest[first].tolist() if other in left and other != first]
+            for index in (first, *near[: self.batch_size - 1]):
+                del left[index]
+                yield index
 
     def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
         batches = [([], set()) for _ in range(len(self))]
         full = 0  # batches before this one are
-        for index in np.random.default_rng([self.seed, self.epoch]).permutation(len(self.posts)).tolist():
+        for index in self._order(rng):
             for members, touched in batches[full:]:
                 if len(members) < self.batch_size and touched.isdisjoint(self.posts[index]):
                     members.append(index)
@@ -54,24 +90,31 @@ class OncePerPost(DefaultBatchSampler):
                     break
             while full < len(batches) and len(batches[full][0]) == self.batch_size:
                 full += 1
-        yield from (members for members, _ in batches)
+        for place in rng.permutation(len(batches)).tolist():  # the last ones hold what was near nothing
+            yield batches[place][0]
 
 
 class TripletTrainer(SentenceTransformerTrainer):
     """The library's trainer with batches of :class:`OncePerPost`."""
 
-    def know(self, triplets: Sequence[dict]) -> None:
-        """Learn which posts each triplet touches: its own, and those that its negative's replies answer
-        (``others``)."""
+    def know(self, triplets: Sequence[dict], near_batches: bool) -> None:
+        """Learn which posts and needs each triplet touches: its own, and those that its negative's replies
+        answer (``others``, ``needs``)."""
         self.posts = {
-            tuple(t[side] for side in _SIDES): frozenset([t["anchor"], *t.get("others", ())])
+            tuple(t[side] for side in _SIDES): frozenset(
+                [t["anchor"], *t.get("others", ()), *t.get("needs", ())]
+            )
             for t in triplets
         }
+        self.near_batches = near_batches
 
     def get_batch_sampler(self, dataset, batch_size, drop_last, seed=0, **_) -> OncePerPost:
         """Whatever else the library asks of a sampler (labels, a shared generator) does not matter here."""
         touched = [self.posts[tuple(row[side] for side in _SIDES)] for row in dataset]
-        return OncePerPost(touched, batch_size, seed or 0)
+        nearest = None
+        if self.near_batches and len(dataset) > batch_size:
+            nearest = nearest_posts(dataset["anchor"], _NEAR_BATCHES * batch_size)
+        return OncePerPost(touched, batch_size, seed or 0, nearest)
 
 
 class ByLengthLoss(MultipleNegativesRankingLoss):

@@ -67,7 +67,7 @@ def load_encoder(folder: Path | str, max_length: int | Literal["auto"]) -> Sente
     if (Path(folder) / "config.json").is_file():
         prefixes = read_json(Path(folder) / "config.json").get("prefixes")
     if prefixes:  # grouped attention is for decoders
-        model_kwargs["attn_implementation"] = "sdpa"
+        model_kwargs["attn_implementation"] = "eager"
     if (Path(folder) / "modules.json").is_file():
         return SentenceTransformer(str(folder), device=where, model_kwargs=model_kwargs)
     transformer = Transformer(
@@ -165,7 +165,7 @@ def train_reward(
         optimizers=(MasterAdamW(rates, lr=config.learning_rate), None),
         callbacks=[JsonlLog(log), SaveByTime(), CompileParts()],
     )
-    trainer.know([*triplets, *validation])
+    trainer.know([*triplets, *validation], config.near_batches)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     encoder.to(torch.bfloat16).save(str(folder / "encoder"), create_model_card=False)

@@ -158,7 +158,8 @@ def build_triplets(items: list[Item], config: RewardConfig, rng: np.random.Gener
 
     Returns:
         ``{"anchor": post, "positive": reply, "negative": reply, "kind": kind of negative, "parts": texts that
-        the negative is made of, "others": posts that these answer}``, at most ``max_triplets``.
+        the negative is made of, "others": posts that these answer, "needs": of the anchor and those, where
+        known}``, at most ``max_triplets``.
     """
     pairs = [(item, answer.text) for item in items for answer in item.answers]
     families = (("random",), ("same_topic",), ("same_subtopic",), ("bm25",), COPY_KINDS, HACK_KINDS)
@@ -190,18 +191,19 @@ def build_triplets(items: list[Item], config: RewardConfig, rng: np.random.Gener
                 "kind": kind,
                 "parts": parts,
                 "others": [other.question for other in others],
+                "needs": ["|".join(_need(each.gold)) for each in (item, *others) if each.gold],
             }
         )
     return triplets
 
 
 def reward_posts(items: list[Item], config: RewardConfig) -> list[Item]:
-    """The training posts that the reward model may see: all, or every second one where its triplets would
-    touch most of them.
+    """The training posts that the reward model may see: every second one where its triplets would touch most,
+    each its own post and often another's, else all.
 
     An independent judge needs posts of its own (:func:`unseen`).
     """
-    return items if sum(len(item.answers) for item in items) >= 2 * config.max_triplets else items[::2]
+    return items if len(items) >= 4 * config.max_triplets else items[::2]
 
 
 def unseen(items: list[Item], triplets: list[dict]) -> list[Item]:

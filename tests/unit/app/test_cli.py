@@ -34,7 +34,7 @@ def call(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["profile", "tiny"], "unknown profile 'tiny'; use one of smoke, laptop, gpu, paper"),
+        (["profile", "tiny"], "unknown profile 'tiny'; use one of smoke, class, laptop, gpu, paper"),
         (["profile", "smoke", "--set", "grpo.steps=1"], "--set grpo.steps: no such field"),
         (["profile", "smoke", "--set", "grpo"], "write field=value"),
         (["reproduce", "--profile", "tiny"], "unknown profile 'tiny'"),
@@ -242,6 +242,8 @@ def test_the_claim_gives_each_difference_with_its_interval_or_says_that_it_is_mi
     assert "another kind" not in words  # an older run knows none
     headline["grpo.kind_judge_minus_sft"] = entry(0.004, [0.001, 0.007])
     assert "a judge of another kind (e5) +0.004 [+0.001, +0.007]; copy rate" in results.claim(headline)
+    headline["grpo.kind_judge_minus_sft"]["encoder"] = "USE"
+    assert "（USE）" in results.claim(headline, "zh-CN")
 
 
 def test_the_chinese_blocks_hold_the_same_figures():

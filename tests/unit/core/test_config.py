@@ -50,7 +50,9 @@ def test_a_broken_profile_names_file_and_field(own_profiles, content, says):
 
 def test_unknown_profile():
     for name in ("huge", "../smoke", ""):
-        with pytest.raises(UserError, match=r"unknown profile .*; use one of smoke, laptop, gpu, paper"):
+        with pytest.raises(
+            UserError, match=r"unknown profile .*; use one of smoke, class, laptop, gpu, paper"
+        ):
             load_profile(name)
 
 

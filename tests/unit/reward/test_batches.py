@@ -1,5 +1,7 @@
 """No batch holds two answers to one post, every batch is there, and an epoch's order is its own."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from empathy_lib.core.config import RewardConfig
 from empathy_lib.models.compiling import compile_parts
 from empathy_lib.reward import train as reward_model
 from empathy_lib.reward import triplets
-from empathy_lib.reward.batches import ByLengthLoss, OncePerPost, TripletTrainer
+from empathy_lib.reward.batches import ByLengthLoss, OncePerPost, TripletTrainer, nearest_posts
 
 
 @pytest.mark.parametrize("size", [2, 7, 16])
@@ -30,6 +32,44 @@ def test_batches_touch_a_post_once_and_miss_no_triplet_where_posts_are_many(size
         assert batches == list(sampler)
     sampler.set_epoch(0)
     assert list(sampler) != batches
+
+
+def test_batches_hold_what_is_near_and_still_touch_a_post_once():
+    """Six troubles, ten posts of each: a batch is of one trouble, unless two of its posts are the same."""
+    troubles = [
+        "领导当众批评",
+        "孩子半夜发烧",
+        "租房总是漏水",
+        "母亲催我结婚",
+        "朋友借钱不还",
+        "论文又被退稿",
+    ]
+    texts = [f"{trouble}，{word}" for trouble in troubles for word in "甲乙丙丁戊己庚辛壬癸"]
+    nearest = nearest_posts(texts, 12)
+    assert nearest.shape == (60, 12) and all(n not in row for n, row in enumerate(nearest))
+    assert all(set(row[:9] // 10) == {n // 10} for n, row in enumerate(nearest))
+    posts = [frozenset([text]) for text in texts]
+    sampler = OncePerPost(posts, 5, 3, nearest)
+    batches = list(sampler)
+    assert sorted(chain(*batches)) == list(range(60)) and batches == list(sampler)
+    assert all(len({index // 10 for index in batch}) == 1 for batch in batches)
+    assert any(len({index // 10 for index in batch}) > 1 for batch in OncePerPost(posts, 5, 3))
+    posts[0] = posts[1]  # a post with two answers
+    for batch in OncePerPost(posts, 5, 3, nearest):
+        assert not {0, 1} <= set(batch)
+    assert nearest_posts(texts[:3], 12).shape == (3, 2)
+
+
+def test_needs_that_are_the_same_do_not_share_a_batch(items, rng):
+    config = RewardConfig(max_triplets=40)
+    drawn = triplets.build_triplets(items, config, rng)
+    gold = {item.question: item.gold for item in items}
+    for triplet in drawn:
+        touched = [gold[post] for post in (triplet["anchor"], *triplet["others"])]
+        assert triplet["needs"] == [f"{g.cause}|{g.intent}|{g.belief}" for g in touched if g]
+    trainer = TripletTrainer.__new__(TripletTrainer)
+    trainer.know([drawn[0] | {"needs": ["一"]}], near_batches=False)
+    assert trainer.posts.popitem()[1] == {drawn[0]["anchor"], *drawn[0]["others"], "一"}
 
 
 def test_one_post_alone_makes_batches_of_one():

