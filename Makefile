@@ -1,7 +1,7 @@
 # Two commands matter: `make reproduce` and `make test`. Both do their own set-up; a second run installs nothing.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lab resolve doctor clean
+.PHONY: help setup reproduce test lab book resolve doctor clean
 
 PROFILE ?= laptop
 PY := .venv/bin/python
@@ -15,23 +15,28 @@ help: ## Show this help
 	@echo "usage: make <target> [PROFILE=smoke|class|laptop|gpu|paper] [DATA=file or folder] [RUN_DIR=folder] [BASE_MODEL=folder or hub id] [ARGS='--from 03']"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
+# $(call venv,FOLDER): a fresh environment there, by the first Python that will do; what was half installed is cleared.
+define venv
+set -eo pipefail; PATH="$${PATH//$$PWD\/.venv\/bin:/}"; \
+for python in python3.11 python3.12 python3.13 python3 python; do \
+  if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then found="$$python"; break; fi; \
+done; \
+if [ -z "$${found:-}" ]; then \
+  echo "error: no Python 3.11, 3.12 or 3.13 found; install one (apt install python3.11 python3.11-venv, brew install python@3.12, or pyenv install 3.12)," \
+       "or use conda: conda env create -f environment.yml" >&2; exit 2; \
+fi; \
+if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
+  echo "error: $$found lacks the venv module; install it, e.g.: apt install $$(basename "$$found")-venv" >&2; exit 2; \
+fi; \
+clear=""; if [ -e $(1)/.installing ]; then clear=--clear; fi; \
+"$$found" -m venv $$clear $(1); \
+touch $(1)/.installing; rm -f $(1)/.installed-*
+endef
+
 setup: $(STAMP) ## Create .venv with Python 3.11 to 3.13 and install the locked versions (PIP_ARGS='…' for pip)
 
 $(STAMP):
-	@set -eo pipefail; PATH="$${PATH//$$PWD\/.venv\/bin:/}"; \
-	for python in python3.11 python3.12 python3.13 python3 python; do \
-	  if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then found="$$python"; break; fi; \
-	done; \
-	if [ -z "$${found:-}" ]; then \
-	  echo "error: no Python 3.11, 3.12 or 3.13 found; install one (apt install python3.11 python3.11-venv, brew install python@3.12, or pyenv install 3.12)," \
-	       "or use conda: conda env create -f environment.yml" >&2; exit 2; \
-	fi; \
-	if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
-	  echo "error: $$found lacks the venv module; install it, e.g.: apt install $$(basename "$$found")-venv" >&2; exit 2; \
-	fi; \
-	clear=""; if [ -e .venv/.installing ]; then clear=--clear; fi; \
-	"$$found" -m venv $$clear .venv; \
-	touch .venv/.installing; rm -f .venv/.installed-*; \
+	@$(call venv,.venv); \
 	echo "installing the locked packages into .venv (some minutes the first time)"; \
 	$(PY) -m pip install --quiet $(PIP_ARGS) -r requirements.lock; \
 	$(PY) -m pip install --quiet $(PIP_ARGS) --no-deps -e .; \
@@ -67,6 +72,24 @@ lab: setup ## Open the notebooks in JupyterLab, the shipped ones trusted
 	  notebooks/*.ipynb notebooks/solutions/*.ipynb notebooks/executed/*.ipynb
 	$(PY) -m jupyterlab notebooks
 
+# An environment of its own: the extra [book] alone, without torch; the lock pins what both need.
+BOOK_STAMP := .venv-book/.installed-$(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d ' ' -f 1)
+
+$(BOOK_STAMP):
+	@$(call venv,.venv-book); \
+	echo "installing Sphinx into .venv-book (a minute the first time)"; \
+	.venv-book/bin/python -c 'import tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
+	  print(*extras["book"], sep="\n")' > .venv-book/requirements.txt; \
+	.venv-book/bin/python -m pip install --quiet $(PIP_ARGS) -r .venv-book/requirements.txt -c requirements.lock; \
+	rm .venv-book/.installing; touch $@
+
+# Every warning, such as a link to nowhere, is an error; the old site is replaced by a whole one only.
+book: $(BOOK_STAMP) ## Render README, executed notebooks and docs into site/, links checked; executes nothing
+	@set -e; rm -rf .venv-book/build; \
+	.venv-book/bin/python -m sphinx -b html -q -E -W --keep-going -c book . .venv-book/build/site; \
+	.venv-book/bin/python tests/check_site.py .venv-book/build/site; \
+	rm -rf site; mv .venv-book/build/site site; echo "open site/index.html"
+
 resolve: setup ## Is every locked package there for Python 3.11 to 3.13? Asks the package index, installs nothing
 	@set -e; scratch="$$(mktemp -d)"; for version in 3.11 3.12 3.13; do \
 	  $(PY) -m pip install --quiet --dry-run --ignore-installed --no-deps --target "$$scratch" \
@@ -78,5 +101,5 @@ doctor: setup ## Check this machine: each failed line says the remedy
 	@$(PY) -m empathy_lib doctor
 
 clean: ## Remove the environment and caches; runs/ stays, it may hold hours of work
-	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-book site .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

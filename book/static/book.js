@@ -1,0 +1,19 @@
+// Draws each ```mermaid block, again when the theme changes. Without JavaScript its source stays readable.
+const blocks = () => document.querySelectorAll(".highlight-mermaid pre");
+
+async function draw() {
+  const dark = document.documentElement.dataset.theme === "dark";
+  mermaid.initialize({ startOnLoad: false, theme: dark ? "dark" : "default" });
+  for (const [i, block] of [...blocks()].entries()) {
+    block.dataset.source ??= block.textContent;
+    const { svg } = await mermaid.render(`mermaid-${i}`, block.dataset.source);
+    block.innerHTML = svg;
+    block.classList.add("drawn");
+  }
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  if (!blocks().length) return;
+  draw();
+  new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+});
