@@ -50,6 +50,7 @@ def test_what_the_book_needs_is_pinned_and_kept_out_of_the_lock():
         ('<a href="#here">', None),
         ('<img src="%E5%9B%BE%201.png">', None),
         ('<a href="https://example.org/gone">', None),
+        ('<img src="https://example.org/badge.svg">', None),
         ('<img src="data:image/png;base64,AA">', None),
         ('<a href="c.html">', "a.html: c.html is no file of the site"),
         ('<a href="folder">', "a.html: folder is no file of the site"),
