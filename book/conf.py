@@ -49,7 +49,7 @@ html_static_path = ["static"]
 html_css_files = ["book.css"]
 html_js_files = ["mermaid.min.js", "book.js"]
 html_math_renderer = "mathml"
-html_copy_source = False
+html_copy_source = html_use_index = False
 
 # mermaidx is not imported: its wheel holds npm's mermaid 11.16.0, so diagrams are drawn without the internet
 MERMAID_SHA256 = "74d7c46dabca328c2294733910a8aa1ed0c37451776e8d5295da38a2b758fb9b"
