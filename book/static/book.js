@@ -9,9 +9,9 @@ async function draw() {
     const { svg } = await mermaid.render(`mermaid-${i}`, block.dataset.source);
     block.innerHTML = svg;
     block.classList.add("drawn");
-    // on a narrow screen it scrolls rather than shrink below three quarters of its size
+    // on a narrow screen it scrolls rather than shrink until its words cannot be read
     const drawing = block.querySelector("svg");
-    drawing.style.minWidth = `${0.75 * parseFloat(drawing.style.maxWidth)}px`;
+    drawing.style.minWidth = `${Math.min(0.75 * parseFloat(drawing.style.maxWidth), 700)}px`;
   }
 }
 
