@@ -71,11 +71,12 @@ def link_folders(app, doctree):
     from sphinx.addnodes import pending_xref
 
     for node in doctree.findall(pending_xref):
-        folder = (ROOT / node["refdoc"]).parent / node["reftarget"]
-        if node.get("refdomain") is None and folder.is_dir():
-            folder = ROOT / "notebooks" if folder.resolve() == EXECUTED else folder.resolve()
-            first = min(page for pages in PAGES.values() for page in pages if (ROOT / page).parent == folder)
-            node["refdomain"], node["reftarget"], node["reftargetid"] = "doc", first, None
+        folder = ((ROOT / node["refdoc"]).parent / node["reftarget"]).resolve()
+        if node.get("refdomain") is None and folder.is_dir() and not node.get("reflocalid"):
+            folder = ROOT / "notebooks" if folder == EXECUTED else folder
+            inside = [page for pages in PAGES.values() for page in pages if (ROOT / page).parent == folder]
+            if inside:  # else Sphinx says which link leads nowhere
+                node["refdomain"], node["reftarget"], node["reftargetid"] = "doc", inside[0], None
 
 
 def math(display):
