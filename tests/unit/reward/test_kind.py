@@ -15,7 +15,6 @@ from empathy_lib.models.wheel import NotInstalledError
 from empathy_lib.reward import AnswerReward, load_kind, rank_agreement, triplets
 from empathy_lib.reward import train as reward_model
 
-
 FROM_A_DECODER = {"reward.base": "policy"}  # so that e5 is of another kind
 
 
