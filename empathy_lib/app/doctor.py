@@ -112,7 +112,7 @@ def check_gpu() -> Check:
         )
     if torch.backends.mps.is_available():
         return Check("GPU", True, "Apple MPS", needed=False)
-    remedy = "none is needed for smoke, class and laptop; for gpu and paper install a driver and a CUDA build of torch"
+    remedy = "none is needed, but for gpu and paper; for these install a driver and a CUDA build of torch"
     return Check("GPU", False, f"none (torch {torch.__version__})", remedy, needed=False)
 
 

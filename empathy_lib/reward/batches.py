@@ -16,7 +16,9 @@ would lose its place.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -53,8 +55,7 @@ class OncePerPost(DefaultBatchSampler):
 
     Args:
         posts: of each triplet, the posts it touches.
-        nearest: of each triplet, others that are to share its batch, the dearest first; without it chance
-            decides.
+        anchors: of each triplet, its own post, where near posts are to share a batch; else chance decides.
     """
 
     def __init__(
@@ -62,21 +63,33 @@ class OncePerPost(DefaultBatchSampler):
         posts: Sequence[frozenset[str]],
         batch_size: int,
         seed: int = 0,
-        nearest: np.ndarray | None = None,
+        anchors: Sequence[str] = (),
     ):
         super().__init__(range(len(posts)), batch_size, drop_last=False, seed=seed)
         self.posts = posts
-        self.nearest = np.empty((len(posts), 0), int) if nearest is None else nearest
+        numbers = {post: number for number, post in enumerate(dict.fromkeys(anchors))}
+        self.own = [numbers[post] for post in anchors]
+        self.nearest = nearest_posts([*numbers], _NEAR_BATCHES * batch_size) if len(numbers) > 1 else None
 
     def _order(self, rng: np.random.Generator) -> Iterator[int]:
-        """All triplets, each first one of a batch with those nearest to it that are left."""
-        left = dict.fromkeys(rng.permutation(len(self.posts)).tolist())
-        while left:
-            first = next(iter(left))
-            near = [other for other in self.nearest[first].tolist() if other in left and other != first]
-            for index in (first, *near[: self.batch_size - 1]):
-                del left[index]
-                yield index
+        """All triplets; where posts are compared, each first one of a batch with one of each of the nearest
+        posts that have any left."""
+        order = rng.permutation(len(self.posts)).tolist()
+        if self.nearest is None:
+            yield from order
+            return
+        left = defaultdict(list)
+        for index in reversed(order):
+            left[self.own[index]].append(index)
+        for index in order:
+            post = self.own[index]
+            if index not in left[post]:
+                continue
+            left[post].remove(index)
+            yield index
+            near = (other for other in self.nearest[post].tolist() if left[other])
+            for other in islice(near, self.batch_size - 1):
+                yield left[other].pop()
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
@@ -111,10 +124,7 @@ class TripletTrainer(SentenceTransformerTrainer):
     def get_batch_sampler(self, dataset, batch_size, drop_last, seed=0, **_) -> OncePerPost:
         """Whatever else the library asks of a sampler (labels, a shared generator) does not matter here."""
         touched = [self.posts[tuple(row[side] for side in _SIDES)] for row in dataset]
-        nearest = None
-        if self.near_batches and len(dataset) > batch_size:
-            nearest = nearest_posts(dataset["anchor"], _NEAR_BATCHES * batch_size)
-        return OncePerPost(touched, batch_size, seed or 0, nearest)
+        return OncePerPost(touched, batch_size, seed or 0, dataset["anchor"] if self.near_batches else ())
 
 
 class ByLengthLoss(MultipleNegativesRankingLoss):

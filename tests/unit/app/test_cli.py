@@ -69,7 +69,7 @@ def test_profiles_name_their_base_and_divide_their_batches(name):
         profile.name == name
         and profile.grpo.prompts_per_step * profile.grpo.num_generations % profile.grpo.micro_batch == 0
     )
-    assert profile.grpo.tuning == profile.sft.tuning == ("full" if name in ("smoke", "laptop") else "lora")
+    assert profile.grpo.tuning == profile.sft.tuning == ("lora" if name in ("gpu", "paper") else "full")
     assert "sft.lora.r" in field_names()
 
 

@@ -48,16 +48,25 @@ def test_batches_hold_what_is_near_and_still_touch_a_post_once():
     nearest = nearest_posts(texts, 12)
     assert nearest.shape == (60, 12) and all(n not in row for n, row in enumerate(nearest))
     assert all(set(row[:9] // 10) == {n // 10} for n, row in enumerate(nearest))
+    assert nearest_posts(texts[:3], 12).shape == (3, 2)
     posts = [frozenset([text]) for text in texts]
-    sampler = OncePerPost(posts, 5, 3, nearest)
+    sampler = OncePerPost(posts, 5, 3, texts)
     batches = list(sampler)
     assert sorted(chain(*batches)) == list(range(60)) and batches == list(sampler)
     assert all(len({index // 10 for index in batch}) == 1 for batch in batches)
     assert any(len({index // 10 for index in batch}) > 1 for batch in OncePerPost(posts, 5, 3))
-    posts[0] = posts[1]  # a post with two answers
-    for batch in OncePerPost(posts, 5, 3, nearest):
-        assert not {0, 1} <= set(batch)
-    assert nearest_posts(texts[:3], 12).shape == (3, 2)
+
+
+def test_two_triplets_of_a_post_go_to_two_batches_of_near_posts():
+    texts = [
+        f"{trouble}，{word}" for trouble in ("领导当众批评", "孩子半夜发烧") for word in "甲乙丙丁戊"
+    ] * 2
+    sampler = OncePerPost([frozenset([text]) for text in texts], 5, 3, texts)
+    assert sorted(chain(*sampler)) == list(range(20))
+    for batch in sampler:
+        assert len({texts[index] for index in batch}) == 5 and len({texts[index][0] for index in batch}) == 1
+    alone = OncePerPost([frozenset("甲")] * 4, 2, 3, ["甲"] * 4)
+    assert [len(batch) for batch in alone] == [1, 1]
 
 
 def test_needs_that_are_the_same_do_not_share_a_batch(items, rng):

