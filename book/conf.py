@@ -59,7 +59,7 @@ def read_source(app, docname, source):
     """A notebook's page is its executed copy, where there is one; README.md gets the table of contents."""
     executed = EXECUTED / f"{docname.removeprefix('notebooks/')}.ipynb"
     if executed.is_file():
-        source[0] = executed.read_text(encoding="utf-8")
+        source[0] = executed.read_text(encoding="utf-8").replace("](../../", "](")  # as from the page's place
     if docname == root_doc:
         for caption, pages in PAGES.items():
             lines = "\n".join(pages)

@@ -105,6 +105,7 @@ def publish(run_dir: Path, parameters: dict[str, Any], root: Path = ROOT) -> lis
     target, figures = root / "notebooks" / "executed" / parameters["profile"], root / "figures"
     target.mkdir(parents=True, exist_ok=True)
     replacements = machine_paths(run_dir, root, parameters["profile"])
+    replacements["](solutions/"] = "](../../solutions/"  # a copy lies two folders further down
     for name, notebook in executed.items():
         clean = scrub(notebook, replacements)
         clean.metadata.papermill.update(

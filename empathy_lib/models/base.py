@@ -22,6 +22,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    modeling_gguf_pytorch_utils,
     set_seed,
 )
 from transformers.utils import logging
@@ -73,13 +74,14 @@ def attention_name() -> str:
 @contextlib.contextmanager
 def _one_gguf_reading() -> Iterator[None]:
     """transformers parses a GGUF's metadata three times (config, tokenizer, weights), 15 s each; let it parse
-    once."""
-    reader = gguf.GGUFReader
+    once, and without its progress bar, a red box in a notebook."""
+    reader, bar = gguf.GGUFReader, modeling_gguf_pytorch_utils.tqdm
     gguf.GGUFReader = functools.cache(reader)
+    modeling_gguf_pytorch_utils.tqdm = functools.partial(bar, disable=True)
     try:
         yield
     finally:
-        gguf.GGUFReader = reader
+        gguf.GGUFReader, modeling_gguf_pytorch_utils.tqdm = reader, bar
 
 
 def _load(config: BaseModelConfig, folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -309,7 +309,8 @@ def finished(tmp_path, dataset) -> tuple[Path, Path, dict]:
         made.cells = [
             nbformat.v4.new_code_cell(
                 f'run_dir = "{escaped}"', outputs=[nbformat.v4.new_output("stream", text=text)]
-            )
+            ),
+            nbformat.v4.new_markdown_cell("[answers](solutions/03_reward_model.ipynb)"),
         ]
         nbformat.write(made, run / "notebooks" / f"{name}.ipynb")
     for ending in ("png", "pdf"):
@@ -380,6 +381,7 @@ def test_publish_copies_a_complete_run_without_machine_paths(finished):
         made = nbformat.read(path, 4)
         assert made.cells[0].outputs[0].text == "runs/smoke/01_dataset .venv/lib ~/x cell.py:3"
         assert made.cells[0].source == 'run_dir = "runs/smoke"'
+        assert made.cells[1].source == "[answers](../../solutions/03_reward_model.ipynb)"
         assert made.metadata.papermill.output_path == f"notebooks/executed/smoke/{path.name}"
     assert [path.name for path in sorted((root / "figures").iterdir())] == [
         "01_topics.pdf",

