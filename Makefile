@@ -47,7 +47,7 @@ reproduce: setup ## Run the six notebooks under PROFILE (default: laptop); the s
 	  $${BASE_MODEL:+--base-model "$$BASE_MODEL"} $(ARGS)
 
 # The notebooks run twice: through papermill, from nothing into an awkward path, then cell by cell under nbval, which finds the stages
-# built and compares the marked outputs; the exercises' solutions run between the two. Unit tests share the cores, a file each; the longest goes first.
+# built and compares the marked outputs; the exercises' solutions run between the two. Unit tests share the cores, a file each, as do solutions and notebooks.
 test: setup ## Lint, unit tests, the notebooks through papermill and under nbval (smoke profile)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -58,12 +58,11 @@ test: setup ## Lint, unit tests, the notebooks through papermill and under nbval
 	export EMPATHY_RUNS="$$scratch/空格 与中文"; \
 	$(PY) -m empathy_lib reproduce --profile smoke; \
 	$(PY) tests/check_run.py "$$EMPATHY_RUNS/smoke"; \
-	for solutions in notebooks/solutions/0*.ipynb; do \
-	  $(PY) -m papermill --no-progress-bar "$$solutions" "$$scratch/solutions.ipynb" \
-	    -p profile smoke -p run_dir "$$EMPATHY_RUNS/smoke"; \
-	done; \
-	$(PY) -m pytest --nbval-lax --nbval-kernel-name python3 --nbval-cell-timeout 1200 \
-	  --nbval-kernel-startup-timeout 180 notebooks/0*.ipynb | tee "$$scratch/notebooks.log"; \
+	mkdir -p "$$scratch/notebooks/solutions"; \
+	ls notebooks/solutions/0*.ipynb | xargs -P 2 -I @ $(PY) -m papermill --no-progress-bar @ "$$scratch/@" \
+	  -p profile smoke -p run_dir "$$EMPATHY_RUNS/smoke"; \
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --nbval-lax --nbval-kernel-name python3 \
+	  --nbval-cell-timeout 1200 --nbval-kernel-startup-timeout 180 notebooks/0*.ipynb | tee "$$scratch/notebooks.log"; \
 	set +x; \
 	tail -n 1 "$$scratch/unit.log"; tail -n 1 "$$scratch/notebooks.log"
 
