@@ -9,7 +9,8 @@ PY := .venv/bin/python
 export PROFILE DATA RUN_DIR BASE_MODEL
 
 # The stamp is written last, so a half-finished installation is none; another lock file or another folder installs again.
-STAMP := .venv/.installed-$(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d ' ' -f 1)
+VERSIONS := $(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d ' ' -f 1)
+STAMP := .venv/.installed-$(VERSIONS)
 
 help: ## Show this help
 	@echo "usage: make <target> [PROFILE=smoke|class|laptop|gpu|paper] [DATA=file or folder] [RUN_DIR=folder] [BASE_MODEL=folder or hub id] [ARGS='--from 03']"
@@ -72,7 +73,7 @@ lab: setup ## Open the notebooks in JupyterLab, the shipped ones trusted
 	$(PY) -m jupyterlab notebooks
 
 # An environment of its own: the extra [book] alone, without torch; the lock pins what both need.
-BOOK_STAMP := .venv-book/.installed-$(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d ' ' -f 1)
+BOOK_STAMP := .venv-book/.installed-$(VERSIONS)
 
 $(BOOK_STAMP):
 	@$(call venv,.venv-book); \

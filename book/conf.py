@@ -10,14 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXECUTED = ROOT / "notebooks" / "executed" / "laptop"
-NAMES = (
-    "01_dataset_construction",
-    "02_coe_sft",
-    "03_reward_model",
-    "04_grpo",
-    "05_automatic_metrics",
-    "06_human_eval",
-)
+NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("0*.ipynb"))
 DOCS = ("course", "results", "limits", "glossary", "own-data", "study", "cost", "deidentification", "map")
 # The order of the side bar; the opening page is README.md. A test compares it with the files.
 PAGES = {

