@@ -195,6 +195,14 @@ class GRPOStageConfig(Section):
         ge=1,
         description="completions per forward and backward pass; divides prompts_per_step × num_generations",
     )
+    tokens_per_pass: int = Field(
+        0,
+        ge=0,
+        # left out of a stage's request while off, so that runs from before it stay what they are
+        exclude_if=lambda tokens: not tokens,
+        description="so few completions a pass that the longest prompt and completions of the greatest length "
+        "fit; bounds memory; 0: micro_batch whatever the lengths",
+    )
     learning_rate: float = Field(5e-6, gt=0)
     adam_epsilon: float = Field(
         1e-8,

@@ -117,6 +117,8 @@ def train_grpo(
     longest = max(len(ids) for ids in tokenizer(list(dataset["prompt"]))["input_ids"])
     rollouts = config.prompts_per_step * config.num_generations
     compile_steps(model, rollouts, longest + generation.max_new_tokens)
+    fitting = rows_per_pass(config, longest, generation.max_new_tokens)
+    config = config.model_copy(update={"micro_batch": fitting})
     model.train()
     if config.tuning == "lora":
         model = with_lora(model, config.lora)
@@ -143,6 +145,17 @@ def train_grpo(
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     finish_policy(trainer.model, tokenizer, policy, folder)
     return read_log(log)
+
+
+def rows_per_pass(config: GRPOStageConfig, prompt: int, new: int) -> int:
+    """Completions a pass: ``micro_batch``, or the largest divisor of a step's rollouts below it with which
+    a prompt of ``prompt`` tokens, read once, and completions of ``new`` fit ``tokens_per_pass``; at least 1.
+    """
+    rollouts = config.prompts_per_step * config.num_generations
+    most = min(config.micro_batch, rollouts)
+    if config.tokens_per_pass:
+        most = max(1, min(most, (config.tokens_per_pass - prompt) // new))
+    return next(rows for rows in range(most, 0, -1) if rollouts % rows == 0)
 
 
 def grpo_arguments(

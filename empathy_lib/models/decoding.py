@@ -27,6 +27,17 @@ from transformers.cache_utils import Cache, DynamicCache, StaticLayer
 from empathy_lib.models.compiling import is_worth_compiling
 
 MIN_ROWS = 16  # from where on a compiled step pays
+STRETCH = 32  # tokens after which rows that are at their end leave the batch
+_WHOLE = (
+    "max_time",
+    "min_length",
+    "min_new_tokens",
+    "output_scores",
+    "return_dict_in_generate",
+    "stop_strings",
+    "stopping_criteria",
+    "streamer",
+)
 
 
 def read_prompts(
@@ -94,7 +105,8 @@ class _QuickGenerate:
             return self.stock(input_ids=input_ids, attention_mask=attention_mask, **how)
         cache: Cache = read_prompts(self.model, input_ids, attention_mask)
         new = how.get("max_new_tokens") or getattr(config, "max_new_tokens", None)
-        if new and rows == self.rows and length + new <= self.length and _is_whole(cache):
+        compiles = bool(new) and rows == self.rows and length + new <= self.length and _is_whole(cache)
+        if compiles:
             cache, compiled = (
                 _static(cache, self.length),
                 CompileConfig(fullgraph=False, dynamic=False, mode=None),
@@ -107,7 +119,31 @@ class _QuickGenerate:
                 "do_sample": False,
                 "logits_processor": LogitsProcessorList([*(how.get("logits_processor") or ()), draw]),
             }
+        if new and not compiles and not _looks_at_the_whole(how, config):
+            return self._in_stretches(input_ids, attention_mask, cache, new, how)
         return self.stock(input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, **how)
+
+    def _in_stretches(
+        self, ids: torch.Tensor, mask: torch.Tensor, cache: Cache, new: int, how: dict[str, Any]
+    ) -> torch.Tensor:
+        """As ``generate``, but every few tokens the rows that have come to their end leave the batch."""
+        configs = (how.get("generation_config"), self.model.generation_config)
+        ends, pad = (_told(name, how, *configs) for name in ("eos_token_id", "pad_token_id"))
+        ends = ids.new_tensor([] if ends is None else ends).view(-1)
+        prompt, rows = ids.shape[1], torch.arange(len(ids), device=ids.device)
+        whole = ids.new_full((len(ids), prompt + new), ends[0] if pad is None else pad)
+        whole[:, :prompt] = ids
+        for done in range(prompt, prompt + new, STRETCH):
+            more = {**how, "max_new_tokens": min(STRETCH, prompt + new - done)}
+            ids = self.stock(input_ids=ids, attention_mask=mask, past_key_values=cache, **more)
+            whole[rows, done : ids.shape[1]] = ids[:, done:]
+            unended = ~torch.isin(ids[:, done:], ends).any(dim=1)
+            if not unended.any():
+                break
+            rows, ids, mask = rows[unended], ids[unended], mask[unended]
+            mask = torch.nn.functional.pad(mask, (0, ids.shape[1] - mask.shape[1]), value=1)
+            cache.batch_select_indices(unended.nonzero()[:, 0])
+        return whole[:, : ids.shape[1]]
 
 
 class Draw(LogitsProcessor):
@@ -126,6 +162,17 @@ class Draw(LogitsProcessor):
         place = torch.rand(len(scores), 1, dtype=torch.float64, device=scores.device) * mass[:, -1:]
         token = torch.searchsorted(mass, place, right=True).clamp(max=scores.shape[-1] - 1)
         return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
+
+
+def _told(name: str, how: dict[str, Any], *configs: GenerationConfig | None) -> Any:
+    """A setting of ``generate``: the call's own, or the first that a configuration has."""
+    found = (how.get(name), *(getattr(config, name, None) for config in configs))
+    return next((value for value in found if value is not None), None)
+
+
+def _looks_at_the_whole(how: dict[str, Any], config: GenerationConfig | None) -> bool:
+    """Whether something is asked for that a part of the completion, or of the batch, could not give."""
+    return any(_told(name, how, config) for name in _WHOLE)
 
 
 def _is_plain_sampling(config: GenerationConfig | None, default: GenerationConfig) -> bool:

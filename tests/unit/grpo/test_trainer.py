@@ -186,3 +186,29 @@ def test_only_plain_sampling_is_drawn_by_us(hub_folder, monkeypatch, changes):
     )
     assert len(made) == 2 * settings.get("num_return_sequences", 1)
     assert drawn == ([] if changes else [0.8] * 3)
+
+
+@pytest.mark.parametrize("window", [512, 8])
+def test_rows_that_ended_leave_the_batch_and_the_others_go_on_as_before(hub_folder, window, monkeypatch):
+    monkeypatch.setattr(decoding, "STRETCH", 3)
+    model, tokenizer = load(hub_folder)
+    model.config.sliding_window = window
+    batch = batch_of(tokenizer)
+    how = {"do_sample": False, "pad_token_id": tokenizer.pad_token_id, "repetition_penalty": 1.3}
+    free = model.generate(**batch, **how, max_new_tokens=20)
+    after = free[:, batch["input_ids"].shape[1] :]
+    # tokens that come early in some rows, late in others, in the last stretch of one or never
+    how["eos_token_id"] = [int(after[0, 1]), int(after[1, 10]), int(after[3, 19])]
+    stock = model.generate(**batch, **how, max_new_tokens=20)
+    widths = []
+    decoding.use_quick_generate(model)
+    watched = model.generate.stock
+    monkeypatch.setattr(
+        model.generate, "stock", lambda **now: widths.append(len(now["input_ids"])) or watched(**now)
+    )
+    assert torch.equal(model.generate(**batch, **how, max_new_tokens=20), stock)
+    assert widths[0] == 5 and widths[-1] < 5
+    whole = GenerationConfig(**how, max_new_tokens=20)
+    assert torch.equal(model.generate(**batch, generation_config=whole), stock)
+    scored = model.generate(**batch, **how, max_new_tokens=20, return_dict_in_generate=True)
+    assert torch.equal(scored.sequences, stock)
