@@ -1,8 +1,302 @@
-"""Which people somebody in danger can turn to.
+"""The crisis gate: does a text speak of danger to life, and where does a person find people?
 
-Knows: public numbers. Does not know: who is in danger (``dataset.rules.safety``). A number that changes is
-changed here alone.
+Knows: how a text is brought into the form that the patterns are written in, clauses, what lowers a level
+within its clause. Does not know: the patterns (``crisis_patterns.yaml``), the numbers
+(``crisis_resources.yaml``), or irony. It stores no text.
+
+A prompt to offer human help, no assessment of risk: what it does not find may still be there. Levels: 0
+nothing found; 1 concern (of somebody else, past, bereaved); 2 a wish to die, self-injury or its urge, a
+threat, being endangered; 3 a plan, means, a farewell, an act under way. A denial, a play or film, a third
+person or the past lower level 2 within their own clause, and level 3 never.
 """
 
-CRISIS_LINE, HELPLINES = "12356", "findahelpline.com"  # psychological aid in mainland China; elsewhere
-EMERGENCY = "120"  # mainland China
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal, get_args
+
+import opencc
+import yaml
+
+from empathy_lib.core.errors import UserError
+
+Region = Literal["cn", "hk", "tw", "sg", "elsewhere"]
+FLAGGED = 2  # from this level on human help is shown, and no model answers
+SIGNS = 2  # so many different signs make a farewell
+CATEGORIES = (
+    "passive_wish",
+    "active_thoughts",
+    "self_injury",
+    "plan_means_farewell",
+    "act_under_way",
+    "violence_intent",
+    "violence_imminent",
+    "endangered",
+)
+
+
+# signs and spaces between characters that belong together; letters set apart by full stops
+_FILLERS = re.compile(r"(?<=[\u4e00-\u9fff])[ \t*_\-·.|/\\+#^=&@]{1,3}(?=[\u4e00-\u9fff])")
+_LETTERS = re.compile(r"(?<![a-z.])(?:[a-z]\.){1,6}[a-z](?![a-z.])")
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What was found: the highest level, its categories, where (characters of the text as given), by which
+    rules. All but the level are empty at level 0."""
+
+    level: int
+    categories: tuple[str, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
+    rules: tuple[str, ...] = ()
+
+    @property
+    def flagged(self) -> bool:
+        """Whether human help comes first."""
+        return self.level >= FLAGGED
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that answers; ``hours`` is None where no authority states them."""
+
+    number: str
+    hours: dict[str, str] | None
+    source: str
+    seen: date
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Of a region: its name in ``zh`` and ``en``, emergency numbers, lines."""
+
+    name: dict[str, str]
+    emergency: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class _Rule:
+    name: str
+    category: str
+    level: int
+    cue: re.Pattern[str]
+    but: re.Pattern[str] | None
+
+
+@dataclass(frozen=True)
+class _Patterns:
+    syllables: re.Pattern[str]
+    meanings: dict[str, str]
+    spellings: tuple[tuple[re.Pattern[str], str], ...]
+    rules: tuple[_Rule, ...]
+    signs: tuple[tuple[str, re.Pattern[str]], ...]
+    denials: re.Pattern[str]
+    denied_after: re.Pattern[str]
+    asked: re.Pattern[str]
+    double: re.Pattern[str]
+    others: re.Pattern[str]
+    me: re.Pattern[str]
+    past: re.Pattern[str]
+    play: re.Pattern[str]
+
+
+def screen(text: str) -> Screen:
+    """Look for danger in a post or a reply.
+
+    Args:
+        text: of any length, as written: width, spacing, traditional characters and the usual spellings
+            around a filter make no difference.
+    """
+    found: list[tuple[int, str, str, tuple[int, int]]] = []
+    # once with spaces as the breaks between clauses that they often are, once without: 自 杀
+    for dense in (False, True):
+        found += _found(*_plain(text, dense=dense))
+    level = max((each[0] for each in found), default=0)
+    if not level:
+        return Screen(0)
+    top = [each for each in found if each[0] == level]
+    return Screen(
+        level,
+        tuple(name for name in CATEGORIES if any(each[1] == name for each in top)),
+        tuple(sorted({each[3] for each in top})),
+        tuple(dict.fromkeys(each[2] for each in top)),
+    )
+
+
+def resources(region: Region = "cn") -> Resources:
+    """Whom somebody in this region can turn to.
+
+    Raises:
+        UserError: no such region.
+    """
+    if region not in get_args(Region):
+        raise UserError(f"region '{region}': not known; use one of {', '.join(get_args(Region))}")
+    return _resources()[region]
+
+
+def fixed_text(region: Region = "cn", language: Literal["zh", "en"] = "zh") -> str:
+    """What stands in place of a model's reply where a text is flagged; written by people, the same for
+    all."""
+    here = resources(region)
+    lines = [
+        line.number + (f"（{line.hours[language]}）" if line.hours and language == "zh" else "")
+        + (f" ({line.hours[language]})" if line.hours and language == "en" else "")
+        for line in here.lines
+    ]  # fmt: skip
+    numbers, emergency = "、".join(lines), "、".join(here.emergency)
+    if language == "en":
+        now = f"If there is danger right now, call {' or '.join(here.emergency)}. " if emergency else ""
+        return (
+            "What you write matters, and it should be answered by a person, not by a program. "
+            f"{now}Somebody to talk to: {', '.join(lines)}. Please also tell someone near you, or a doctor, "
+            "what you told here."
+        )
+    now = f"如果此刻就有危险，请马上拨打 {emergency}。" if emergency else ""
+    return (
+        "你写下的这些很重要，应当由人来回应，而不是由程序来回应。"
+        f"{now}可以找人说说：{numbers}。也请把这些告诉身边信任的人或医生，不必一个人扛着。"
+    )
+
+
+def answer(post: str, reply: Callable[[str], str], region: Region = "cn") -> str:
+    """The reply to a post, or the fixed text: where the post is flagged nothing is generated, where the reply
+    is flagged or anything fails, it is not shown."""
+    try:
+        if screen(post).flagged:
+            return fixed_text(region)
+        made = reply(post)
+        return fixed_text(region) if screen(made).flagged else made
+    except UserError:
+        raise
+    except Exception:
+        return fixed_text(region)
+
+
+def _found(text: str, places: list[int]) -> Iterator[tuple[int, str, str, tuple[int, int]]]:
+    """Level, category, rule and span of every cue."""
+    patterns = _patterns()
+    for start, clause in _clauses(text):
+        for rule in patterns.rules:
+            for match in rule.cue.finditer(clause):
+                if rule.but and rule.but.search(clause):
+                    continue
+                level = rule.level if rule.level == 3 else _lowered(clause, match, patterns)
+                if level:
+                    first, last = start + match.start(), start + match.end() - 1
+                    yield level, rule.category, rule.name, (places[first], places[max(first, last)] + 1)
+    signs = {name: match for name, cue in patterns.signs if (match := cue.search(text))}
+    if len(signs) >= SIGNS:
+        for name, match in signs.items():
+            span = places[match.start()], places[match.end() - 1] + 1
+            yield 3, "plan_means_farewell", f"signs.{name}", span
+
+
+def _lowered(clause: str, match: re.Match[str], patterns: _Patterns) -> int:
+    """Level 2, or what its own clause lowers it to."""
+    before, after = clause[: match.start()], clause[match.end() :]
+    denial = patterns.denials.search(before)
+    if denial and not patterns.double.search(before[: denial.start()]):
+        return 0
+    if patterns.denied_after.search(after) or patterns.asked.search(before):
+        return 0
+    if patterns.play.search(clause) and not patterns.me.search(before[-6:]):
+        return 0
+    others = [found.end() for found in patterns.others.finditer(before)]
+    mine = [found.end() for found in patterns.me.finditer(before)]
+    about_others = bool(others) and (not mine or others[-1] > mine[-1])
+    if about_others and not before.endswith(("让我", "叫我", "逼我")):
+        return 1
+    return 1 if patterns.past.search(before) else 2
+
+
+def _clauses(text: str) -> Iterator[tuple[int, str]]:
+    """Parts between signs, with where they begin; 《…》 is a title and no part of any."""
+    start = 0
+    for part in re.split(r"(《[^》]*》|[，。！？；：、,.!?;:\n…~～—\s]+)", text):
+        if part and not part.startswith("《"):
+            yield start, part
+        start += len(part)
+
+
+@functools.lru_cache(maxsize=8192)
+def _simple(character: str) -> str:
+    """In the usual width, small, simplified; nothing for signs without width."""
+    if unicodedata.category(character) in ("Cf", "Mn"):
+        return ""
+    plain = unicodedata.normalize("NFKC", character).lower()
+    return "".join(_converter().convert(each) for each in plain)
+
+
+def _plain(text: str, *, dense: bool) -> tuple[str, list[int]]:
+    """The text as the patterns want it, and for each of its characters the place in the text as given."""
+    patterns = _patterns()
+    pairs = [(each, place) for place, raw in enumerate(text) for each in _simple(raw)]
+    _replace(pairs, _LETTERS, lambda found: found.replace(".", ""))
+    _replace(pairs, patterns.syllables, patterns.meanings.__getitem__)
+    if dense:
+        _replace(pairs, _FILLERS, lambda found: "")
+    for cue, meant in patterns.spellings:
+        _replace(pairs, cue, lambda found, meant=meant: meant)
+    return "".join(each for each, _ in pairs), [place for _, place in pairs]
+
+
+def _replace(pairs: list[tuple[str, int]], cue: re.Pattern[str], meaning: Callable[[str], str]) -> None:
+    """What ``cue`` finds by its meaning, in place; every new character lies where the old ones began."""
+    whole = "".join(each for each, _ in pairs)
+    for match in reversed(list(cue.finditer(whole))):
+        if match.group():
+            place = pairs[match.start()][1]
+            pairs[slice(*match.span())] = [(each, place) for each in meaning(match.group())]
+
+
+@functools.cache
+def _converter() -> opencc.OpenCC:
+    return opencc.OpenCC("t2s")
+
+
+@functools.cache
+def _patterns() -> _Patterns:
+    told = yaml.safe_load((Path(__file__).parent / "crisis_patterns.yaml").read_text(encoding="utf-8"))
+    rules = [
+        _Rule(
+            name,
+            rule["category"],
+            rule["level"],
+            re.compile("|".join(rule["any"])),
+            re.compile("|".join(rule["but"])) if "but" in rule else None,
+        )
+        for name, rule in told["rules"].items()
+    ]
+    syllables = "|".join(sorted(map(re.escape, told["syllables"]), key=len, reverse=True))
+    context = ("denials", "denied_after", "asked", "double", "others", "me", "past", "play")
+    return _Patterns(
+        re.compile(rf"(?<![a-z])(?:{syllables})(?![a-z])"),
+        told["syllables"],
+        tuple((re.compile(cue), meant) for cue, meant in told["spellings"].items()),
+        tuple(rules),
+        tuple((name, re.compile(cue)) for name, cue in told["signs"].items()),
+        **{name: re.compile(told[name]) for name in context},
+    )
+
+
+@functools.cache
+def _resources() -> dict[str, Resources]:
+    told = yaml.safe_load((Path(__file__).parent / "crisis_resources.yaml").read_text(encoding="utf-8"))
+    return {
+        region: Resources(
+            here["name"], tuple(here["emergency"]), tuple(Line(**line) for line in here["lines"])
+        )
+        for region, here in told.items()
+    }
+
+
+CRISIS_LINE = resources("cn").lines[0].number  # psychological aid in mainland China
+HELPLINES = resources("elsewhere").lines[0].number
+EMERGENCY = resources("cn").emergency[-1]  # an ambulance, mainland China

@@ -106,6 +106,11 @@ class DatasetConfig(Section):
         description="personal data becomes typed placeholders; auto: in real sources, since the synthetic "
         "one holds nobody's",
     )
+    crisis: Literal["set_aside", "keep"] = Field(
+        "set_aside",
+        description="posts of a real source that speak of danger to life: into crisis.jsonl, out of reach of "
+        "training, teacher, judge and study, or kept, with a tag",
+    )
     near_duplicate_jaccard: float = Field(
         0.7, gt=0, le=1, description="character 5-gram Jaccard from which two posts are one"
     )

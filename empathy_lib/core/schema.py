@@ -64,6 +64,13 @@ class Item(BaseModel):
     noise: str = Field(
         "", description="kind of noise planted in the question; empty for a clean or real item"
     )
+    crisis: int = Field(
+        0,
+        ge=0,
+        le=3,
+        exclude_if=lambda level: not level,
+        description="level of the crisis gate (empathy_lib.core.crisis); left out where it is 0",
+    )
 
     @field_validator("question")
     @classmethod

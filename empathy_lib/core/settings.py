@@ -200,8 +200,8 @@ class GRPOStageConfig(Section):
         ge=0,
         # left out of a stage's request while off, so that runs from before it stay what they are
         exclude_if=lambda tokens: not tokens,
-        description="so few completions a pass that the longest prompt and completions of the greatest length "
-        "fit; bounds memory; 0: micro_batch whatever the lengths",
+        description="so few completions a pass that the longest prompt and completions of the greatest "
+        "length fit; bounds memory; 0: micro_batch whatever the lengths",
     )
     learning_rate: float = Field(5e-6, gt=0)
     adam_epsilon: float = Field(

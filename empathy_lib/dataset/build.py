@@ -15,21 +15,23 @@ import numpy as np
 
 from empathy_lib.core.coe import LAYERS
 from empathy_lib.core.config import SYNTHETIC, DatasetConfig, Profile
+from empathy_lib.core.crisis import FLAGGED
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import MANIFEST, Run, cache_dir, generator, peak_gib, read_json, write_json
 from empathy_lib.core.schema import Item, read_jsonl, write_jsonl
 from empathy_lib.core.statistics import wilson_share
 from empathy_lib.core.text import visible_length
+from empathy_lib.dataset import apart
 from empathy_lib.dataset.annotate import annotate, resolve_annotator, rules_named_nothing
 from empathy_lib.dataset.card import write_card
 from empathy_lib.dataset.cleaning import NOISE_KINDS, Funnel, clean, planted_noise_report
 from empathy_lib.dataset.croissant import write_croissant
 from empathy_lib.dataset.deidentify import TYPES, deidentify_items
 from empathy_lib.dataset.losses import removed_most
-from empathy_lib.dataset.rules.safety import speaks_of_self_harm
 from empathy_lib.dataset.sources import Reading, read_source, source_digest
 from empathy_lib.dataset.split import SPLITS, LeakageError, leakage, split
 
+IN_CRISIS = "speaks of danger, set aside"
 BY_HAND = "changed in a cell"  # of a notebook, so that no rule accounts for it
 
 
@@ -48,9 +50,10 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path) -> dict[str, A
     reading = read_source(config, seed)
     started = time.monotonic()
     cleaned, funnel, found = _cleaned(reading.items, config)
-    items, set_aside = with_chains(cleaned, config)
+    safe, crisis = apart.crisis_apart(cleaned, config)
+    items, set_aside = with_chains(safe, config)
     splits = split(items, config, generator(seed, "split"))
-    told = {"found": found, "set_aside": set_aside, "started": started}
+    told = {"found": found, "set_aside": set_aside, "crisis": crisis, "started": started}
     figures = write_dataset(folder, splits, reading, funnel, config, seed, **told)
     if changed := read_json(folder / "report.json")["removed_by_rule"].get(BY_HAND):
         raise AssertionError(f"answers are unaccounted for: {changed}")
@@ -67,17 +70,20 @@ def write_dataset(
     *,
     found: Mapping[str, int],
     set_aside: Sequence[dict[str, Any]] = (),
+    crisis: Sequence[Item] = (),
     started: float | None = None,
 ) -> dict[str, Any]:
     """Write splits, as they are, with all that describes them.
 
     Writes ``train.jsonl``, ``validation.jsonl``, ``test.jsonl``, ``rejected.jsonl`` (records that could not
-    be read), ``set_aside.json`` (answers the teacher wrote no chain for), ``statistics.json``,
-    ``funnel.csv``, ``report.json`` (see :func:`report`), ``croissant.json`` and the card ``README.md``. The
-    same splits give the same bytes, but for minutes and memory in the report, and for a teacher's own whims.
+    be read), ``set_aside.json`` (answers the teacher wrote no chain for), ``crisis.jsonl`` (items that speak
+    of danger to life), ``statistics.json``, ``funnel.csv``, ``report.json`` (see :func:`report`),
+    ``croissant.json`` and the card ``README.md``. The same splits give the same bytes, but for minutes and
+    memory in the report, and for a teacher's own whims.
 
     Args:
         reading, funnel, found, set_aside: what reading, cleaning, de-identification and the teacher said.
+        crisis: what the crisis gate set aside.
         started: ``time.monotonic()`` when construction began, for the report; by default now.
 
     Returns:
@@ -90,18 +96,20 @@ def write_dataset(
     folder.mkdir(parents=True, exist_ok=True)
     write_jsonl(reading.rejected, folder / "rejected.jsonl")
     write_json(folder / "set_aside.json", list(set_aside))
+    write_jsonl(crisis, folder / apart.FILE)
     if leaks := leakage(splits, config.near_duplicate_jaccard):
         raise LeakageError(leaks[0])
     for name, members in splits.items():
         write_jsonl(members, folder / f"{name}.jsonl")
-    figures = statistics(reading, funnel, splits, config)
+    figures = statistics(reading, funnel, splits, config) | {"crisis_set_aside": len(crisis)}
     write_json(folder / "statistics.json", figures)
     funnel.frame().to_csv(folder / "funnel.csv", index=False)
     write_card(folder, figures, config, seed, config.licence)
     write_croissant(folder, figures, config, config.licence)
     unchained = len([lost for lost in set_aside if lost["answer"] is not None])
     cost = {"construction_minutes": (time.monotonic() - started) / 60, "peak_gib": peak_gib()}
-    counts = report(reading, funnel, found, unchained, figures, config)
+    in_crisis = sum(len(item.answers) for item in crisis)
+    counts = report(reading, funnel, found, unchained, in_crisis, figures, config)
     counts["rules_named_nothing"] = rules_named_nothing(item for name in splits for item in splits[name])
     write_json(folder / "report.json", counts | {"leakage_pairs": len(leaks)} | cost)
     return figures
@@ -143,8 +151,9 @@ def dataset_request(config: DatasetConfig) -> dict[str, Any]:
 
 
 def to_annotate(config: DatasetConfig, seed: int) -> Sequence[Item]:
-    """The items an annotator gets: read, cleaned, de-identified. Raises as :func:`build_dataset` does."""
-    return _cleaned(read_source(config, seed).items, config)[0]
+    """The items an annotator gets: read, cleaned, de-identified, without those in crisis. Raises as
+    :func:`build_dataset` does."""
+    return apart.crisis_apart(_cleaned(read_source(config, seed).items, config)[0], config)[0]
 
 
 def _cleaned(raw: Sequence[Item], config: DatasetConfig) -> tuple[Sequence[Item], Funnel, Counter[str]]:
@@ -189,6 +198,7 @@ def report(
     funnel: Funnel,
     found: Mapping[str, int],
     unchained: int,
+    in_crisis: int,
     figures: dict[str, Any],
     config: DatasetConfig,
 ) -> dict[str, Any]:
@@ -196,6 +206,7 @@ def report(
     what came out. What no rule accounts for was changed in a cell, and counted as such (added: below 0)."""
     by_rule = {row["rule"]: int(row["answers_removed"]) for row in funnel.rows}
     by_rule |= {"no chain by the teacher": unchained, "beyond dataset.questions": reading.left_out}
+    by_rule |= {IN_CRISIS: in_crisis}
     kept = figures["answers"]
     if by_hand := reading.read - kept - reading.lost - sum(by_rule.values()):
         by_rule[BY_HAND] = by_hand
@@ -248,13 +259,13 @@ def statistics(
 
     Keys: ``source``, ``synthetic``, ``annotator``, ``raw_questions``, ``raw_answers``, ``questions``,
     ``answers``, ``answers_per_question``, ``topics``, ``subtopics``, ``intents`` (gold, if known),
-    ``self_harm_posts``, ``splits`` (counts of each), ``lengths`` (mean, median, 95th percentile, max of
-    question, answer, chain), ``noise`` (precision and recall of each planted kind, or None for real data).
+    ``crisis_posts`` (kept with a tag), ``splits`` (counts of each), ``lengths`` (mean, median, 95th
+    percentile, max of question, answer, chain), ``noise`` (precision and recall of each planted kind, or None for real data).
     """
     lengths: dict[str, list[int]] = {"question": [], "answer": [], "chain": []}
     counts: dict[str, dict[str, int]] = {}
     intents: Counter[str] = Counter()
-    topics, subtopics, self_harm = set(), set(), 0
+    topics, subtopics, crisis_posts = set(), set(), 0
     for name, members in splits.items():
         answers, own_topics = len(lengths["answer"]), set()
         for item in members:
@@ -264,7 +275,7 @@ def statistics(
             own_topics |= {item.topic} - {""}
             subtopics |= {(item.topic, item.subtopic)} if item.subtopic else set()
             intents.update([item.gold.intent] if item.gold else [])
-            self_harm += speaks_of_self_harm(item.question)
+            crisis_posts += item.crisis >= FLAGGED
         counts[name] = {
             "questions": len(members),
             "answers": len(lengths["answer"]) - answers,
@@ -285,7 +296,7 @@ def statistics(
         "topics": len(topics),
         "subtopics": len(subtopics),
         "intents": dict(sorted(intents.items())),
-        "self_harm_posts": self_harm,
+        "crisis_posts": crisis_posts,
         "splits": counts,
         "lengths": {name: _summary(values) for name, values in lengths.items()},
         "noise": None if report is None else {row["kind"]: _plain(row) for row in report.to_dict("records")},

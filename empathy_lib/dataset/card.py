@@ -206,8 +206,9 @@ removed is in `funnel.csv`. Topics and strategies are those of the source.
 {DATA_LIMITS[synthetic]} {CHAIN_LIMITS[annotator]}
 
 ## Safety
-{statistics["self_harm_posts"]} post(s) hold a word of suicide or self-injury (a word list, no \
-assessment of risk). Whoever writes such \
+{statistics["crisis_set_aside"]} post(s) that speak of danger to life were set aside (`crisis.jsonl`: no \
+part of the splits), {statistics["crisis_posts"]} are in the splits with a tag. Rules found them, which \
+miss many (docs/limits.md), and are no assessment of risk. Whoever writes such \
 a post needs a human: a crisis line, a doctor, somebody near. In mainland China: {CRISIS_LINE} \
 (psychological aid), {EMERGENCY} (emergency).
 """

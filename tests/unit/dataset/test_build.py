@@ -26,6 +26,7 @@ FILES = {
     "statistics.json",
     "funnel.csv",
     "README.md",
+    "crisis.jsonl",
     "rejected.jsonl",
     "report.json",
 }
@@ -118,8 +119,8 @@ def test_real_data_gets_rule_made_chains_and_no_noise_report(real, capsys):
     assert all(item.coe_origin == "rules" and item.gold is None for item in items)
     assert figures["noise"] is None
     assert not figures["synthetic"]
-    assert figures["raw_answers"] - figures["answers"] == 10
-    assert figures["self_harm_posts"] == 1
+    assert figures["raw_answers"] - figures["answers"] == 11  # ten too short, one set aside
+    assert (figures["crisis_set_aside"], figures["crisis_posts"]) == (1, 0)
 
 
 def test_headline_figures(synthetic, real):
