@@ -260,7 +260,8 @@ def statistics(
     Keys: ``source``, ``synthetic``, ``annotator``, ``raw_questions``, ``raw_answers``, ``questions``,
     ``answers``, ``answers_per_question``, ``topics``, ``subtopics``, ``intents`` (gold, if known),
     ``crisis_posts`` (kept with a tag), ``splits`` (counts of each), ``lengths`` (mean, median, 95th
-    percentile, max of question, answer, chain), ``noise`` (precision and recall of each planted kind, or None for real data).
+    percentile, max of question, answer, chain), ``noise`` (precision and recall of each planted kind, or None
+    for real data).
     """
     lengths: dict[str, list[int]] = {"question": [], "answer": [], "chain": []}
     counts: dict[str, dict[str, int]] = {}
