@@ -202,10 +202,20 @@ for _command in (
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    profile: Annotated[
+        str, typer.Option(help="also say what this profile needs of a card: GiB and hours, estimated")
+    ] = "",
+    card: Annotated[
+        str, typer.Option(help="which card; by default the one the profile was written for")
+    ] = "",
+    assignments: _Set = None,
+) -> None:
     """Check this machine and environment; each failed line says the remedy."""
     from empathy_lib.app import doctor as checks
 
+    if profile:
+        raise typer.Exit(checks.report_plan(profile, card, parse_assignments(assignments or [])))
     raise typer.Exit(checks.report(checks.run_checks()))
 
 

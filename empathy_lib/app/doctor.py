@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 from packaging.version import Version
@@ -21,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from empathy_lib.core.config import WHEEL, load_profile
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import ROOT, cache_dir
 
@@ -194,6 +196,44 @@ def _split(error: UserError) -> tuple[str, str]:
     """What is wrong, and the remedy, of a message ``…; remedy``."""
     what, _, remedy = str(error).partition("; ")
     return what, remedy.removeprefix("remedy: ")
+
+
+def report_plan(name: str, card: str, overrides: dict[str, Any], console: Console | None = None) -> int:
+    """Print what each stage of a profile needs of a card, estimated; 1 if any does not fit, else 0.
+
+    Raises:
+        UserError: no such profile or card, or the base's configuration cannot be read.
+    """
+    from empathy_lib.models import plan
+
+    profile = load_profile(name, overrides)
+    if profile.base_model.source == WHEEL:
+        raise UserError(
+            f"profile {name}: runs on a CPU; its minutes and peaks are measured: docs/results.md. To plan "
+            "for a card, give a base: --set base_model.source=…"
+        )
+    card = card or plan.CARD_OF.get(name, "A100-80")
+    if card not in plan.CARDS:
+        raise UserError(f"--card {card}: not known; use one of {', '.join(plan.CARDS)}")
+    here, base = plan.CARDS[card], profile.base_model
+    shape = plan.shape_of(plan.config_of(base.source, base.revision))
+    found = plan.needs(profile, shape, here)
+    title = f"{name} on one {card} ({here.memory:g} GiB), base {base.source}, estimated, not measured"
+    table = Table(title=title, title_justify="left")
+    for column in ("", "Stage", "weights", "optimizer", "activations", "cache", "GiB", "hours"):
+        table.add_column(column, justify="left" if column in ("", "Stage") else "right")
+    for stage, need in found.items():
+        fits = need.total <= here.memory
+        mark = Text("ok", "green") if fits else Text("TOO LARGE", "bold red")
+        numbers = (need.weights, need.optimizer, need.activations, need.cache, need.total, need.hours)
+        table.add_row(mark, Text(stage), *(Text(f"{number:.1f}") for number in numbers))
+    console = console or Console()
+    console.print(table)
+    large = {stage: need for stage, need in found.items() if need.total > here.memory}
+    for stage, need in large.items():
+        most = max(("weights", "optimizer", "activations", "cache"), key=lambda part: getattr(need, part))
+        console.print(f"{stage}: most of it is {most}; {plan.REMEDIES[most]}", highlight=False)
+    return int(bool(large))
 
 
 def run_checks() -> list[Check]:

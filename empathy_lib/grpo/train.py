@@ -29,6 +29,7 @@ from empathy_lib.models.base import attention_name, load_policy
 from empathy_lib.models.decoding import compile_steps
 from empathy_lib.models.lengths import completion_length
 from empathy_lib.models.memory import releases_memory
+from empathy_lib.models.passes import rows_per_pass
 from empathy_lib.models.prompts import coe_prompt, plain_prompt
 from empathy_lib.models.training import (
     CompileParts,
@@ -145,17 +146,6 @@ def train_grpo(
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     finish_policy(trainer.model, tokenizer, policy, folder)
     return read_log(log)
-
-
-def rows_per_pass(config: GRPOStageConfig, prompt: int, new: int) -> int:
-    """Completions a pass: ``micro_batch``, or the largest divisor of a step's rollouts below it with which
-    a prompt of ``prompt`` tokens, read once, and completions of ``new`` fit ``tokens_per_pass``; at least 1.
-    """
-    rollouts = config.prompts_per_step * config.num_generations
-    most = min(config.micro_batch, rollouts)
-    if config.tokens_per_pass:
-        most = max(1, min(most, (config.tokens_per_pass - prompt) // new))
-    return next(rows for rows in range(most, 0, -1) if rollouts % rows == 0)
 
 
 def grpo_arguments(

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from empathy_lib.core.config import GRPOStageConfig
+
 # Widths are padded to it. What a CPU computes is prepared, and kept, for every new shape: with 8, training on
 # SMILE held half a GiB more and was no faster.
 MULTIPLE = 32
@@ -38,3 +40,14 @@ def passes(inputs: dict[str, Any], budget: int) -> list[dict[str, Any]]:
         {key: value[rows, : padded(max(lengths[row] for row in rows))] for key, value in inputs.items()}
         for rows in deal(lengths, budget)
     ]
+
+
+def rows_per_pass(config: GRPOStageConfig, prompt: int, new: int) -> int:
+    """Completions a pass: ``micro_batch``, or the largest divisor of a step's rollouts below it with which
+    a prompt of ``prompt`` tokens, read once, and completions of ``new`` fit ``tokens_per_pass``; at least 1.
+    """
+    rollouts = config.prompts_per_step * config.num_generations
+    most = min(config.micro_batch, rollouts)
+    if config.tokens_per_pass:
+        most = max(1, min(most, (config.tokens_per_pass - prompt) // new))
+    return next(rows for rows in range(most, 0, -1) if rollouts % rows == 0)
