@@ -69,7 +69,7 @@ test: setup ## Lint, unit tests, the notebooks through papermill and under nbval
 
 lab: setup ## Open the notebooks in JupyterLab, the shipped ones trusted
 	@$(PY) -c 'from nbformat.sign import TrustNotebookApp as trust; trust.launch_instance()' \
-	  notebooks/*.ipynb notebooks/solutions/*.ipynb notebooks/executed/*.ipynb
+	  notebooks/*.ipynb notebooks/solutions/*.ipynb notebooks/executed/*/*.ipynb
 	$(PY) -m jupyterlab notebooks
 
 # An environment of its own: the extra [book] alone, without torch; the lock pins what both need.

@@ -7,10 +7,12 @@ Does not know: stages (``run``).
 from __future__ import annotations
 
 import dataclasses
+import dis
 import functools
 import hashlib
 import inspect
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +26,9 @@ from pydantic import BaseModel
 from empathy_lib.core.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
+LIBRARY = __name__.partition(".")[0]
 LAYERS = ("core", "dataset", "models", "sft", "reward", "grpo", "metrics", "human_eval")
+_OPEN: list[Callable[..., Any]] = []  # functions and classes that are being told
 
 
 def digest(value: Any) -> str:
@@ -57,10 +61,16 @@ def _parts(value: Any) -> Iterable[str]:
     elif hasattr(value, "to_dict") and hasattr(value, "columns"):  # a pandas table
         yield from _parts(value.to_dict("list"))
     elif dataclasses.is_dataclass(value) and not inspect.isclass(value):
-        yield from _parts(source_of(type(value)))
-        yield from _parts({f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.compare})
+        fields = dataclasses.fields(value)
+        yield from _parts(type(value))
+        yield from _parts({f.name: getattr(value, f.name) for f in fields if f.compare})
+        # what an own __init__, or a cell, has set on it
+        more = vars(value).keys() - {f.name for f in fields} if hasattr(value, "__dict__") else ()
+        yield from _parts({name: getattr(value, name) for name in more if not name.startswith("_")} or None)
+    elif isinstance(value, re.Pattern):
+        yield from _parts([value.pattern, value.flags])
     elif callable(value):
-        yield from _parts(source_of(value))
+        yield from _once(value)
     elif isinstance(value, set | frozenset):
         yield from _parts(sorted(digest(each) for each in value))
     elif isinstance(value, Iterable):
@@ -75,12 +85,30 @@ def _parts(value: Any) -> Iterable[str]:
         )
 
 
+def _once(thing: Callable[..., Any]) -> Iterable[str]:
+    """The parts of a function or class; where it leads back to itself, its name."""
+    plain = inspect.isfunction(thing) or inspect.isclass(thing)
+    if plain and thing in _OPEN:
+        yield from _parts(["again", thing.__qualname__])
+        return
+    if plain:
+        _OPEN.append(thing)
+    try:
+        yield from _parts(source_of(thing))
+    finally:
+        if plain:
+            _OPEN.remove(thing)
+
+
 def source_of(thing: Callable[..., Any]) -> Any:
     """What decides a function's or class's results, as far as it shows.
 
     Of the library's own and of installed packages' the name alone, since mending their code is no other
-    request. Of a reader's own its source, what it has closed over, its defaults, and the plain values and
-    own functions that it names from its module or notebook.
+    request. Of a reader's own its source, what it has closed over, its defaults, and what it names from its
+    module or notebook; of a class all that stands in its body, and its bases.
+
+    Raises:
+        UserError: it names an object of which one cannot be told from another.
     """
     if isinstance(thing, functools.partial):
         return ["partial", thing.func, thing.args, thing.keywords]
@@ -92,16 +120,49 @@ def source_of(thing: Callable[..., Any]) -> Any:
         closed = getattr(thing, "__closure__", None) or ()
         return [name, *(cell.cell_contents for cell in closed)]
     if inspect.isclass(thing):
-        functions = {key: part for key, part in vars(thing).items() if inspect.isfunction(part)}
+        body = {
+            key: _unwrapped(part)
+            for key, part in vars(thing).items()
+            if inspect.isfunction(part) or not (key.startswith("__") and key.endswith("__"))
+        }
+        told = {key: part for key, part in body.items() if not _is_slot(part)}
         bases = [base for base in thing.__mro__[1:] if base is not object]
-        return [name, functions, bases]
+        return [name, told, bases]
     code = getattr(thing, "__code__", None)
     if code is None:  # an object that is called
         return [type(thing), vars(thing)] if hasattr(thing, "__dict__") else name
     named = {key: thing.__globals__[key] for key in _names(code) if key in thing.__globals__}
-    own = {key: each for key, each in named.items() if _is_plain(each) or _is_own_function(each, thing)}
-    closed = [cell.cell_contents for cell in thing.__closure__ or ()]
+    own = {
+        key: type(each).__qualname__ if _is_of_the_library(each) else each
+        for key, each in named.items()
+        if not inspect.ismodule(each) and each is not thing
+    }
+    # super() closes over the class whose part this is
+    cells = zip(code.co_freevars, thing.__closure__ or (), strict=True)
+    closed = {key: cell.cell_contents for key, cell in cells if key != "__class__"}
     return ["code", _code(code), own, closed, thing.__defaults__, thing.__kwdefaults__]
+
+
+def _unwrapped(part: Any) -> Any:
+    """What stands behind a static or class method, or a property."""
+    if isinstance(part, staticmethod | classmethod):
+        return part.__func__
+    if isinstance(part, property):
+        return [each for each in (part.fget, part.fset) if each]
+    return getattr(part, "func", part) if isinstance(part, functools.cached_property) else part
+
+
+def _is_slot(part: Any) -> bool:
+    """What a class makes of ``__slots__``, and what the standard library hangs on it."""
+    return inspect.ismemberdescriptor(part) or type(part).__module__.startswith(("_abc", "abc"))
+
+
+def _is_of_the_library(value: Any) -> bool:
+    """An object that the library made and that cannot say what it is; its stages have a request of their
+    own."""
+    made = type(value).__module__.partition(".")[0] == LIBRARY and not callable(value)
+    known = isinstance(value, BaseModel) or dataclasses.is_dataclass(value) or hasattr(value, "identity")
+    return made and not known
 
 
 def _is_readers_own(module: str) -> bool:
@@ -118,27 +179,16 @@ def _is_readers_own(module: str) -> bool:
 
 
 def _names(code: CodeType) -> list[str]:
-    """Names that the code, and code within it, takes from outside."""
+    """Names that the code, and code within it, takes from its module; an attribute's name is none."""
+    own = [step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")]
     inner = [name for part in code.co_consts if isinstance(part, CodeType) for name in _names(part)]
-    return sorted({*code.co_names, *inner})
+    return sorted({*own, *inner})
 
 
 def _code(code: CodeType) -> list[Any]:
     """What the code does, without where it stands: moving a cell is no change."""
     constants = [_code(part) if isinstance(part, CodeType) else repr(part) for part in code.co_consts]
     return [code.co_code.hex(), list(code.co_names), list(code.co_varnames), constants]
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list | tuple | set | frozenset):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def _is_own_function(value: Any, beside: Any) -> bool:
-    return inspect.isfunction(value) and value is not beside and _is_readers_own(value.__module__)
 
 
 def file_digest(path: Path, *, without: frozenset[str] = frozenset()) -> str:

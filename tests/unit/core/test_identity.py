@@ -77,6 +77,73 @@ def test_a_readers_class_is_its_methods_and_fields():
     assert digest(one()) == digest(one()) != digest(two()) and digest(one()) != digest(one(x=2))
 
 
+CLASS = """
+import functools, re
+import numpy as np
+from dataclasses import dataclass
+from empathy_lib.core.copying import has_letters
+pattern, table = re.compile({pattern!r}), np.array([{entry}])
+
+class Helper:
+    size = {size}
+
+@dataclass
+class Base:
+    scale: float = 1.0
+    def rate(self, answers): return [self.scale for _ in answers]
+
+class Mine(Base):
+    bonus = {bonus}
+    def __init__(self):
+        super().__init__()
+        self.weight = {weight}
+    @staticmethod
+    def part(text): return len(text) + {static}
+    @property
+    def half(self): return {half}
+    def rate(self, answers):
+        if isinstance(answers, Mine): return []
+        paid = super().rate(answers)
+        more = table[0] + Helper.size
+        return [p + self.part(a) + bool(pattern.search(a)) + more for p, a in zip(paid, answers)]
+"""
+CHOICES = {"pattern": "？", "entry": 1, "size": 2, "bonus": 0.5, "weight": 1, "static": 0, "half": 0.5}
+OTHER = {"pattern": "！", "entry": 2, "size": 3, "bonus": 2.0, "weight": 2, "static": 1, "half": 0.6}
+
+
+@pytest.mark.parametrize("changed", CHOICES)
+def test_whatever_is_changed_of_a_readers_class_counts(changed):
+    source = CLASS.replace("{pattern!r}", "'{pattern}'")
+
+    def mine(**choices):
+        return cell(source.format(**choices))["Mine"]()
+
+    first = digest(mine(**CHOICES))
+    assert digest(mine(**CHOICES)) == first
+    assert digest(mine(**(CHOICES | {changed: OTHER[changed]}))) != first
+
+
+def test_a_method_that_a_cell_puts_on_an_object_counts():
+    space = cell(CLASS.replace("{pattern!r}", "'{pattern}'").format(**CHOICES))
+    mine = space["Mine"]()
+    before = digest(mine)
+    exec("def rate(answers): return [1.0 for _ in answers]", space)
+    mine.rate = space["rate"]
+    assert digest(mine) != before
+
+
+def test_what_a_function_names_and_cannot_be_told_apart_is_refused_and_an_attribute_is_no_name():
+    with pytest.raises(UserError, match="cannot tell one object from another"):
+        digest(cell("thing = object()\ndef reward(x): return thing")["reward"])
+    digest(cell("mean = object()\ndef reward(x): return x.mean()")["reward"])
+
+
+def test_two_functions_that_call_each_other_have_an_end():
+    source = "def even(n): return n == 0 or odd(n - 1)\ndef odd(n): return n != {n} and even(n - 1)"
+    one, two = (digest(cell(source.format(n=n))["even"]) for n in (0, 5))
+    assert one != two
+
+
 def test_an_object_may_say_what_it_is():
     @dataclass
     class Model:
