@@ -1,6 +1,6 @@
 """English for the labels of a synthetic post, so that readers without Chinese can follow the cards.
 
-Knows: ``data/synthesis_glosses.yaml`` and the one line that a card shows beneath a post.
+Knows: ``data/synthesis_glosses.yaml`` and the one line that a card shows beneath a post, or a chain.
 Does not know: how a card looks (``core.coe``), or how posts are written: no data is made from a gloss.
 """
 
@@ -45,3 +45,19 @@ def gloss_line(item: Item) -> str:
     belief = gold.belief or gold.cause
     parts = (place, english(gold.emotion), english(gold.situation), belief and f"“{english(belief)}”")
     return " · ".join(part for part in (*parts, english(gold.intent)) if part)
+
+
+def gloss_layers(item: Item) -> str:
+    """What each layer of a synthetic item's chain says, in English, a line each; L4 is its first answer's
+    strategy. Empty for an item without gold labels."""
+    if item.gold is None:
+        return ""
+    glosses, gold = load_glosses(), item.gold
+    english = lambda label: glosses.get(label, label)  # noqa: E731
+    layers = {
+        "L1": f"{english(gold.emotion)}: {english(gold.situation)}",
+        "L2": f"{english(gold.cause)}; belief: “{english(gold.belief)}”, which is {english(gold.bias)}",
+        "L3": english(gold.intent),
+        "L4": english(item.answers[0].strategy),
+    }
+    return "\n".join(f"{layer}  {said}" for layer, said in layers.items())

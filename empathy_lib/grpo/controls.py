@@ -31,7 +31,7 @@ _GRPO_PASSES, _SFT_PASSES = 5, 3
 def best_of_n(
     questions: Sequence[str], samples: Sequence[Sequence[str]], reward: AnswerReward
 ) -> tuple[list[str], np.ndarray]:
-    """Of several completions of each post, the one that the reward marks highest; the cosine decides between
+    """Of several completions of each post, the one that the reward pays most; the cosine decides between
     equals.
 
     Args:
@@ -40,12 +40,13 @@ def best_of_n(
     Returns:
         The chosen completions, and which draw each is from.
     """
-    marks = []
+    paid, ties = [], []
     for texts in samples:
-        answers = [answer_of(text) for text in texts]
-        cosines = reward.cosines(list(questions), answers)
-        marks.append(np.where(reward.is_guarded(list(questions), answers), -1.0, cosines))
-    chosen = np.argmax(marks, axis=0)
+        posts, answers = list(questions), [answer_of(text) for text in texts]
+        paid.append(np.asarray(reward.rate(posts, answers), dtype=float))
+        ties.append(np.where(reward.is_guarded(posts, answers), -1.0, reward.cosines(posts, answers)))
+    most = np.max(paid, axis=0)
+    chosen = np.argmax(np.where(paid == most, ties, -np.inf), axis=0)
     return [samples[draw][place] for place, draw in enumerate(chosen)], chosen
 
 

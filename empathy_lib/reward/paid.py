@@ -8,6 +8,7 @@ the paper gives neither.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -42,6 +43,12 @@ class AnswerReward:
     def from_config(cls, model: RewardModel, config: GRPOStageConfig) -> AnswerReward:
         """The reward as the profile asks for it."""
         return cls(model, config.reward, config.copy_guard, config.mask_copied_spans)
+
+    def changed_to(self, config: GRPOStageConfig) -> AnswerReward:
+        """The same reward, a reader's own too, of the kind that a comparison asks for."""
+        other = copy.copy(self)
+        other.kind = config.reward
+        return other
 
     def cosines(self, questions: list[str], answers: list[str]) -> np.ndarray:
         """The cosines that are rewarded, shape ``(n,)``."""

@@ -24,6 +24,20 @@ def test_best_of_n_takes_what_the_reward_marks_highest_and_no_copy():
     assert draws.tolist() == [1, 2] and chosen == [samples[1][0], samples[2][1]]
 
 
+class Short(paid.AnswerReward):
+    def rate(self, questions, answers):
+        return [float(len(answer) < 3) for answer in answers]
+
+
+def test_a_readers_reward_chooses_by_what_it_pays_and_stays_itself_where_a_comparison_changes_it():
+    draws = [["<answer>好好好</answer>"], ["<answer>坏</answer>"], ["<answer>好</answer>"]]
+    reward = Short(FakeJudge(), "threshold", 0.5)
+    assert grpo.best_of_n(["帖子"], draws, reward)[1].tolist() == [2]
+    smooth = reward.changed_to(grpo.comparison(load_profile("smoke").grpo, "smooth"))
+    assert type(smooth) is Short and (smooth.kind, smooth.copy_guard) == ("smooth", 0.5)
+    assert reward.kind == "threshold"
+
+
 def test_best_of_2_takes_every_pair_of_draws():
     draws = [[f"<answer>{text}</answer>"] for text in ("坏坏", "好坏", "好好")]
     chosen = grpo.best_of_2(["帖子"], draws, paid.AnswerReward(FakeJudge()))
