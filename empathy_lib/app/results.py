@@ -102,7 +102,7 @@ _FIGURES = (
     "03_cosines",
     "04_grpo",
     "05_coe_accuracy",
-    "06_win_and_mean_rank",
+    "06_power",
 )
 # What README and README.zh-CN say around the figures.
 _WORDS: dict[str, dict[str, Any]] = {

@@ -22,12 +22,12 @@ from empathy_lib.metrics.registry import METRICS
 from empathy_lib.reward.marking import LAYER_OF, MARKED
 
 _ARROWS = {"higher": "higher is better", "lower": "lower is better", "human": "best near the references"}
-LEVEL_LINES = {
-    "chance": ("#999999", ":"),
+LEVEL_LINES = {  # greys: the colours are the systems'
+    "chance": ("#aaaaaa", ":"),
     "constant": ("#777777", "--"),
-    "post_pasted": ("#D55E00", "-"),
-    "fixed_quote": ("#CC79A7", "-."),
-    "rules": ("#0072B2", "--"),
+    "post_pasted": ("#999999", "-"),
+    "fixed_quote": ("#555555", "-."),
+    "rules": ("#222222", (0, (6, 2))),
 }
 
 
@@ -233,7 +233,7 @@ def coe_accuracy(
                     markeredgecolor="#333333",
                     label="same chains, posts shuffled" if y == 0 else None,
                 )
-        title = LAYER_TITLES[LAYER_OF[name]].split(" · ")[0]
+        title = LAYER_TITLES[LAYER_OF[name]].split(" · ")[1]
         axes.set(
             title=f"{name}{' †' if name in spoilt else ''}\n{LAYER_OF[name]} {title}", xlim=(-0.03, 1.03)
         )
