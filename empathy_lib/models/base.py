@@ -189,8 +189,13 @@ def generate(
     seed: int,
     *,
     greedy: bool = False,
+    penalty: float = 1.0,
 ) -> list[str]:
     """Sample one completion per prompt, in batches of similar length.
+
+    Args:
+        penalty: transformers' ``repetition_penalty``: above 1 a token that stood before is less likely; 1 is
+            none.
 
     Returns:
         Completions in the order of ``prompts``, without the prompt and without special tokens.
@@ -207,6 +212,8 @@ def generate(
         "do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": 0}  # fmt: skip
     if sampling["do_sample"]:
         set_seed(seed)
+    if penalty != 1:
+        sampling["repetition_penalty"] = penalty
     batches = [order[i : i + config.batch_size] for i in range(0, len(order), config.batch_size)]
     for batch in batches:
         encoded = tokenizer([prompts[i] for i in batch], return_tensors="pt", padding=True).to(model.device)

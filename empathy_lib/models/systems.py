@@ -106,14 +106,24 @@ def _policy_folder(run: Run, system: str, seed: int) -> Path:
     return run.stage(policy_stage(system, seed)) / _POLICY.get(system, "policy")
 
 
-def completions_stage(system: str, *, greedy: bool = False, sample: int = 1, seed: int = 1) -> str:
+def completions_stage(
+    system: str, *, greedy: bool = False, sample: int = 1, seed: int = 1, penalty: float = 1.0
+) -> str:
     """Name of the stage that holds a system's completions."""
     parts = [system, *[f"seed{seed}"] * (seed > 1), *["greedy"] * greedy, *[f"sample{sample}"] * (sample > 1)]
+    parts += [f"penalty{penalty:g}"] * (penalty != 1)
     return f"completions/{'_'.join(parts)}"
 
 
 def complete(
-    run: Run, system: str, items: list[Item], *, greedy: bool = False, sample: int = 1, seed: int = 1
+    run: Run,
+    system: str,
+    items: list[Item],
+    *,
+    greedy: bool = False,
+    sample: int = 1,
+    seed: int = 1,
+    penalty: float = 1.0,
 ) -> list[str]:
     """One completion per item, generated once per run and cached under ``completions/``.
 
@@ -123,6 +133,8 @@ def complete(
         greedy: greedy decoding instead of the profile's sampling (a separate cache).
         sample: 1, or 2, 3, … for further completions of the same questions, each drawn afresh.
         seed: which of the training runs of ``grpo``, from 1 to ``grpo.seeds``.
+        penalty: a repetition penalty, as :func:`empathy_lib.models.base.generate` takes it (a separate
+            cache).
 
     Raises:
         UserError: no such system, or its stage is not finished.
@@ -130,23 +142,33 @@ def complete(
     known = (*SYSTEMS, *(COMPARED + name for name in run.profile.grpo.comparisons))
     if system not in known:
         raise UserError(f"no system '{system}'; use one of {', '.join(known)}")
-    name = completions_stage(system, greedy=greedy, sample=sample, seed=seed)
+    name = completions_stage(system, greedy=greedy, sample=sample, seed=seed, penalty=penalty)
     request = {
         # batch_size too: every batch has a seed of its own
         "generation": generation_of(run).model_dump(exclude={"max_new_tokens_cap"}),
         "base": base_request(run.profile.base_model),
         "few_shot": run.profile.metrics.few_shot_examples if system == "few_shot" else None,
     }
+    request |= {"penalty": penalty} if penalty != 1 else {}
     content = {"questions": [item.question for item in items]}
     with run.build(name, request, [policy_stage(system, seed)], content) as stage:
         if not stage.reused:
-            _fill(run, system, seed, items, stage.path / "completions.jsonl", name, greedy=greedy)
+            decoding = {"greedy": greedy, "penalty": penalty}
+            _fill(run, system, seed, items, stage.path / "completions.jsonl", name, **decoding)
     return [_STOPS.split(text)[0].strip() for text in _read(run.stage(name) / "completions.jsonl").values()]
 
 
 @releases_memory
 def _fill(
-    run: Run, system: str, trained: int, items: list[Item], path: Path, purpose: str, *, greedy: bool
+    run: Run,
+    system: str,
+    trained: int,
+    items: list[Item],
+    path: Path,
+    purpose: str,
+    *,
+    greedy: bool,
+    penalty: float,
 ) -> None:
     """Generate what ``path`` does not hold yet; each batch has a seed of its own, so a resumed file equals an
     unbroken one."""
@@ -170,7 +192,7 @@ def _fill(
         batch = items[start : start + size]
         seed = int(generator(run.profile.seed, f"{purpose}/{start}").integers(2**31))
         prompts = [build(i.question) for i in batch]
-        texts = generate(model, tokenizer, prompts, config, seed, greedy=greedy)
+        texts = generate(model, tokenizer, prompts, config, seed, greedy=greedy, penalty=penalty)
         _append(path, [i.id for i in batch], texts)
 
 
