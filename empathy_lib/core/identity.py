@@ -65,8 +65,9 @@ def _parts(value: Any) -> Iterable[str]:
         yield from _parts(type(value))
         yield from _parts({f.name: getattr(value, f.name) for f in fields if f.compare})
         # what an own __init__, or a cell, has set on it
-        more = vars(value).keys() - {f.name for f in fields} if hasattr(value, "__dict__") else ()
-        yield from _parts({name: getattr(value, name) for name in more if not name.startswith("_")} or None)
+        more = getattr(value, "__dict__", {}).keys() - {f.name for f in fields}
+        if own := {name: getattr(value, name) for name in more if not name.startswith("_")}:
+            yield from _parts(own)
     elif isinstance(value, re.Pattern):
         yield from _parts([value.pattern, value.flags])
     elif callable(value):
