@@ -73,3 +73,11 @@ def test_the_comparison_sees_a_changed_command_link_and_heading():
     assert code(text.replace("make lab", "make lob")) != code(text)
     assert links(text.replace("docs/study.md", "docs/x.md")) != links(text)
     assert headings(text.replace("## ", "### ", 1)) != headings(text)
+
+
+def test_every_pattern_of_make_lab_finds_notebooks():
+    # an unexpanded pattern reaches the signer as a name, and JupyterLab never opens
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nlab:")[2].partition("\n\n")[0]
+    patterns = re.findall(r"\S+\*\.ipynb", recipe)
+    assert len(patterns) == 3
+    assert all(any(ROOT.glob(pattern)) for pattern in patterns), patterns
