@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -167,7 +168,7 @@ def fixed_text(region: Region = "cn", language: Literal["zh", "en"] = "zh") -> s
 
 def answer(post: str, reply: Callable[[str], str], region: Region = "cn") -> str:
     """The reply to a post, or the fixed text: where the post is flagged nothing is generated, where the reply
-    is flagged or anything fails, it is not shown."""
+    is flagged or anything fails (a warning says what, without a word of the post), it is not shown."""
     try:
         if screen(post).flagged:
             return fixed_text(region)
@@ -175,7 +176,8 @@ def answer(post: str, reply: Callable[[str], str], region: Region = "cn") -> str
         return fixed_text(region) if screen(made).flagged else made
     except UserError:
         raise
-    except Exception:
+    except Exception as error:  # whatever a model or its tokenizer raises
+        warnings.warn(f"no reply: {type(error).__name__}; the fixed text stands in its place", stacklevel=2)
         return fixed_text(region)
 
 

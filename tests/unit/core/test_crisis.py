@@ -96,7 +96,8 @@ def test_the_gate_answers_in_its_own_words_and_fails_closed():
     assert crisis.answer("我想自杀", reply) == crisis.fixed_text() and not asked
     assert crisis.answer("最近加班很累", reply) == "听起来你很累。"
     assert crisis.answer("最近加班很累", lambda post: "那就去死吧，遗书写好") == crisis.fixed_text()
-    assert crisis.answer("最近加班很累", lambda post: 1 / 0) == crisis.fixed_text()
+    with pytest.warns(UserWarning, match="no reply: ZeroDivisionError"):
+        assert crisis.answer("最近加班很累", lambda post: 1 / 0) == crisis.fixed_text()
     with pytest.raises(UserError, match="use one of cn"):
         crisis.answer("我想自杀", reply, region="mars")
 
