@@ -145,12 +145,8 @@ def resources(region: Region = "cn") -> Resources:
 def fixed_text(region: Region = "cn", language: Literal["zh", "en"] = "zh") -> str:
     """What stands in place of a model's reply where a text is flagged; written by people, the same for
     all."""
-    here = resources(region)
-    lines = [
-        line.number + (f"（{line.hours[language]}）" if line.hours and language == "zh" else "")
-        + (f" ({line.hours[language]})" if line.hours and language == "en" else "")
-        for line in here.lines
-    ]  # fmt: skip
+    here, mark = resources(region), {"zh": "（{}）", "en": " ({})"}[language]
+    lines = [line.number + (mark.format(line.hours[language]) if line.hours else "") for line in here.lines]
     numbers, emergency = "、".join(lines), "、".join(here.emergency)
     if language == "en":
         now = f"If there is danger right now, call {' or '.join(here.emergency)}. " if emergency else ""
