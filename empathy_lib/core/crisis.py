@@ -49,8 +49,7 @@ _LETTERS = re.compile(r"(?<![a-z.])(?:[a-z]\.){1,6}[a-z](?![a-z.])")
 
 @dataclass(frozen=True)
 class Screen:
-    """What was found: the highest level, its categories, where (characters of the text as given), by which
-    rules. All but the level are empty at level 0."""
+    """The highest level found, its categories, where (characters of the text as given), by which rules."""
 
     level: int
     categories: tuple[str, ...] = ()
