@@ -192,6 +192,11 @@ class Run:
         """
         return read_json(self.stage(name) / MANIFEST)
 
+    def identity(self) -> str:
+        """For a digest of a function that names a run: where the run lies is no part of what it does, and
+        what it takes from it stands in the requests of its stages."""
+        return "run"
+
     def rng(self, purpose: str) -> np.random.Generator:
         """The run's generator for one purpose."""
         return generator(self.profile.seed, purpose)
