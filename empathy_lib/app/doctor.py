@@ -222,14 +222,13 @@ def report_plan(name: str, card: str, overrides: dict[str, Any], console: Consol
     table = Table(title=title, title_justify="left")
     for column in ("", "Stage", "weights", "optimizer", "activations", "cache", "GiB", "hours"):
         table.add_column(column, justify="left" if column in ("", "Stage") else "right")
+    large = {stage: need for stage, need in found.items() if need.total > here.memory}
     for stage, need in found.items():
-        fits = need.total <= here.memory
-        mark = Text("ok", "green") if fits else Text("TOO LARGE", "bold red")
+        mark = Text("TOO LARGE", "bold red") if stage in large else Text("ok", "green")
         numbers = (need.weights, need.optimizer, need.activations, need.cache, need.total, need.hours)
         table.add_row(mark, Text(stage), *(Text(f"{number:.1f}") for number in numbers))
     console = console or Console()
     console.print(table)
-    large = {stage: need for stage, need in found.items() if need.total > here.memory}
     for stage, need in large.items():
         most = max(("weights", "optimizer", "activations", "cache"), key=lambda part: getattr(need, part))
         console.print(f"{stage}: most of it is {most}; {plan.REMEDIES[most]}", highlight=False)

@@ -40,8 +40,6 @@ CATEGORIES = (
     "violence_imminent",
     "endangered",
 )
-
-
 # signs and spaces between characters that belong together; letters set apart by full stops
 _FILLERS = re.compile(r"(?<=[\u4e00-\u9fff])[ \t*_\-·.|/\\+#^=&@]{1,3}(?=[\u4e00-\u9fff])")
 _LETTERS = re.compile(r"(?<![a-z.])(?:[a-z]\.){1,6}[a-z](?![a-z.])")
@@ -115,9 +113,8 @@ def screen(text: str) -> Screen:
             around a filter make no difference.
     """
     found: list[tuple[int, str, str, tuple[int, int]]] = []
-    # once with spaces as the breaks between clauses that they often are, once without: 自 杀
-    for dense in (False, True):
-        found += _found(*_plain(text, dense=dense))
+    for plain, places in _readings(text):
+        found += _found(plain, places)
     level = max((each[0] for each in found), default=0)
     if not level:
         return Screen(0)
@@ -181,9 +178,10 @@ def _found(text: str, places: list[int]) -> Iterator[tuple[int, str, str, tuple[
     patterns = _patterns()
     for start, clause in _clauses(text):
         for rule in patterns.rules:
-            for match in rule.cue.finditer(clause):
-                if rule.but and rule.but.search(clause):
-                    continue
+            matches = list(rule.cue.finditer(clause))
+            if matches and rule.but and rule.but.search(clause):
+                continue
+            for match in matches:
                 level = rule.level if rule.level == 3 else _lowered(clause, match, patterns)
                 if level:
                     first, last = start + match.start(), start + match.end() - 1
@@ -231,17 +229,19 @@ def _simple(character: str) -> str:
     return "".join(_converter().convert(each) for each in plain)
 
 
-def _plain(text: str, *, dense: bool) -> tuple[str, list[int]]:
-    """The text as the patterns want it, and for each of its characters the place in the text as given."""
+def _readings(text: str) -> Iterator[tuple[str, list[int]]]:
+    """The text as the patterns want it, and for each of its characters the place in the text as given: with
+    spaces as the breaks between clauses that they often are, and, where any stand so, without (自 杀)."""
     patterns = _patterns()
     pairs = [(each, place) for place, raw in enumerate(text) for each in _simple(raw)]
     _replace(pairs, _LETTERS, lambda found: found.replace(".", ""))
     _replace(pairs, patterns.syllables, patterns.meanings.__getitem__)
-    if dense:
-        _replace(pairs, _FILLERS, lambda found: "")
-    for cue, meant in patterns.spellings:
-        _replace(pairs, cue, lambda found, meant=meant: meant)
-    return "".join(each for each, _ in pairs), [place for _, place in pairs]
+    dense = list(pairs)
+    _replace(dense, _FILLERS, lambda found: "")
+    for reading in (pairs, dense) if len(dense) < len(pairs) else (pairs,):
+        for cue, meant in patterns.spellings:
+            _replace(reading, cue, lambda found, meant=meant: meant)
+        yield "".join(each for each, _ in reading), [place for _, place in reading]
 
 
 def _replace(pairs: list[tuple[str, int]], cue: re.Pattern[str], meaning: Callable[[str], str]) -> None:

@@ -32,6 +32,11 @@ def load_glosses(path: Path = GLOSS_FILE) -> dict[str, str]:
     return glosses
 
 
+def _english(label: str) -> str:
+    """A label's gloss, or the label as it stands."""
+    return load_glosses().get(label, label)
+
+
 def gloss_line(item: Item) -> str:
     """A post's labels in one line of English: topic / sub-topic · emotion · situation · “belief” · intent.
 
@@ -39,12 +44,11 @@ def gloss_line(item: Item) -> str:
     """
     if item.gold is None:
         return ""
-    glosses, gold = load_glosses(), item.gold
-    english = lambda label: glosses.get(label, label)  # noqa: E731
-    place = " / ".join(english(name) for name in (item.topic, item.subtopic) if name)
+    gold = item.gold
+    place = " / ".join(_english(name) for name in (item.topic, item.subtopic) if name)
     belief = gold.belief or gold.cause
-    parts = (place, english(gold.emotion), english(gold.situation), belief and f"“{english(belief)}”")
-    return " · ".join(part for part in (*parts, english(gold.intent)) if part)
+    parts = (place, _english(gold.emotion), _english(gold.situation), belief and f"“{_english(belief)}”")
+    return " · ".join(part for part in (*parts, _english(gold.intent)) if part)
 
 
 def gloss_layers(item: Item) -> str:
@@ -52,12 +56,11 @@ def gloss_layers(item: Item) -> str:
     strategy. Empty for an item without gold labels."""
     if item.gold is None:
         return ""
-    glosses, gold = load_glosses(), item.gold
-    english = lambda label: glosses.get(label, label)  # noqa: E731
+    gold = item.gold
     layers = {
-        "L1": f"{english(gold.emotion)}: {english(gold.situation)}",
-        "L2": f"{english(gold.cause)}; belief: “{english(gold.belief)}”, which is {english(gold.bias)}",
-        "L3": english(gold.intent),
-        "L4": english(item.answers[0].strategy),
+        "L1": f"{_english(gold.emotion)}: {_english(gold.situation)}",
+        "L2": f"{_english(gold.cause)}; belief: “{_english(gold.belief)}”, which is {_english(gold.bias)}",
+        "L3": _english(gold.intent),
+        "L4": _english(item.answers[0].strategy),
     }
     return "\n".join(f"{layer}  {said}" for layer, said in layers.items())

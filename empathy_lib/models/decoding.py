@@ -97,14 +97,11 @@ class _QuickGenerate:
     def __call__(self, *, input_ids: torch.Tensor, attention_mask: torch.Tensor, **how: Any) -> torch.Tensor:
         rows, length = input_ids.shape
         config = how.get("generation_config")
-        copies = (
-            how.get(name) or getattr(config, name, None) or 1
-            for name in ("num_beams", "num_return_sequences")
-        )
+        copies = (_told(name, how, config) or 1 for name in ("num_beams", "num_return_sequences"))
         if length < 2 or max(copies) > 1:  # rows that generate would copy; a cache of ours it would not
             return self.stock(input_ids=input_ids, attention_mask=attention_mask, **how)
         cache: Cache = read_prompts(self.model, input_ids, attention_mask)
-        new = how.get("max_new_tokens") or getattr(config, "max_new_tokens", None)
+        new = _told("max_new_tokens", how, config)
         compiles = bool(new) and rows == self.rows and length + new <= self.length and _is_whole(cache)
         if compiles:
             cache, compiled = (
