@@ -7,6 +7,7 @@ Knows: items and the funnel's table. ``origin`` is the sentence each caption beg
 from __future__ import annotations
 
 from collections import Counter
+from textwrap import wrap
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -21,9 +22,16 @@ from empathy_lib.core.schema import Item
 from empathy_lib.core.style import caption
 from empathy_lib.core.text import visible_length
 from empathy_lib.dataset.build import chain_length
+from empathy_lib.dataset.glosses import bilingual
 
 SPLIT_COLOURS = {"train": "#0072B2", "validation": "#E69F00", "test": "#009E73"}
 MAX_TOPICS = 40
+NO_LABEL = "（未标注）not labelled"
+
+
+def _others(number: int) -> str:
+    """The name of the topics that are too many to be shown."""
+    return f"其他 {number} 个主题 · others"
 
 
 def run_note(run: Run) -> str:
@@ -54,14 +62,12 @@ def origin_note(statistics: dict[str, Any]) -> str:
 def topics(splits: dict[str, list[Item]], origin: str) -> Figure:
     """Questions of each main topic, split by split, most frequent first; beyond 40 topics the rest is one
     bar."""
-    counts = {
-        name: Counter(item.topic or "（未标注）" for item in members) for name, members in splits.items()
-    }
+    counts = {name: Counter(item.topic or NO_LABEL for item in members) for name, members in splits.items()}
     total = sum(counts.values(), Counter())
     names = [name for name, _ in sorted(total.items(), key=lambda pair: (-pair[1], pair[0]))]
     shown, rest = names[:MAX_TOPICS], names[MAX_TOPICS:]
-    labels = shown + ([f"其他 {len(rest)} 个主题"] if rest else [])
-    figure, axes = plt.subplots(figsize=(8, max(2.5, 0.27 * len(labels) + 1.2)))
+    labels = [bilingual(name) for name in shown] + ([_others(len(rest))] if rest else [])
+    figure, axes = plt.subplots(figsize=(8.5, max(2.5, 0.27 * len(labels) + 1.2)))
     left = [0] * len(labels)
     for split, count in counts.items():
         widths = [count[name] for name in shown] + ([sum(count[name] for name in rest)] if rest else [])
@@ -84,7 +90,7 @@ def sunburst(items: list[Item], origin: str) -> Figure:
 
     Beyond 40 topics the rest is one sector; a sub-topic without a name counts as one of its own.
     """
-    counts = Counter((item.topic or "（未标注）", item.subtopic or "（未标注）") for item in items)
+    counts = Counter((item.topic or NO_LABEL, item.subtopic or NO_LABEL) for item in items)
     by_topic: Counter[str] = Counter()
     for (topic, _), count in counts.items():
         by_topic[topic] += count
@@ -93,11 +99,10 @@ def sunburst(items: list[Item], origin: str) -> Figure:
     for (topic, _), count in sorted(
         counts.items(), key=lambda pair: (-by_topic[pair[0][0]], pair[0][0], -pair[1], pair[0][1])
     ):
-        merged.setdefault(
-            topic if topic in shown else f"其他 {len(by_topic) - len(shown)} 个主题", []
-        ).append(count)
+        name = topic if topic in shown else _others(len(by_topic) - len(shown))
+        merged.setdefault(name, []).append(count)
     colours = sns.husl_palette(len(merged), l=0.72)
-    figure, axes = plt.subplots(figsize=(7.5, 7.5))
+    figure, axes = plt.subplots(figsize=(8.5, 8.5))
     ring = {"startangle": 90, "counterclock": False}
     edge = {"edgecolor": "white", "linewidth": 0.5}
     named, _ = axes.pie(
@@ -123,11 +128,15 @@ def sunburst(items: list[Item], origin: str) -> Figure:
         angle = (wedge.theta1 + wedge.theta2) / 2
         x, y = 0.58 * np.cos(np.deg2rad(angle)), 0.58 * np.sin(np.deg2rad(angle))
         turn = angle if -90 <= (angle + 180) % 360 - 180 <= 90 else angle + 180
-        axes.text(x, y, topic, rotation=turn, rotation_mode="anchor", ha="center", va="center", fontsize=7.5)
+        name = "\n".join(wrap(bilingual(topic, between="\n"), 22, replace_whitespace=False))
+        where = {"rotation": turn, "rotation_mode": "anchor", "ha": "center", "va": "center"}
+        axes.text(x, y, name, fontsize=7, linespacing=1.1, **where)
+    axes.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02))
     axes.set_title("Topics and sub-topics", loc="left")
     return caption(
         figure,
-        f"{origin} {len(by_topic)} topic and {len(counts)} sub-topic label(s), by number of questions.",
+        f"{origin} {len(by_topic)} topic and {len(counts)} sub-topic label(s), by number of questions. "
+        "Outer ring: a topic's sub-topics, in shades of its colour, most frequent first.",
     )
 
 

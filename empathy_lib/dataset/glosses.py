@@ -32,9 +32,15 @@ def load_glosses(path: Path = GLOSS_FILE) -> dict[str, str]:
     return glosses
 
 
-def _english(label: str) -> str:
-    """A label's gloss, or the label as it stands."""
+def english(label: str) -> str:
+    """A label's gloss, or the label as it stands where none is known."""
     return load_glosses().get(label, label)
+
+
+def bilingual(label: str, between: str = " · ") -> str:
+    """A label with its English behind it; alone where none is known."""
+    gloss = english(label)
+    return label if gloss == label else f"{label}{between}{gloss}"
 
 
 def gloss_line(item: Item) -> str:
@@ -45,10 +51,10 @@ def gloss_line(item: Item) -> str:
     if item.gold is None:
         return ""
     gold = item.gold
-    place = " / ".join(_english(name) for name in (item.topic, item.subtopic) if name)
+    place = " / ".join(english(name) for name in (item.topic, item.subtopic) if name)
     belief = gold.belief or gold.cause
-    parts = (place, _english(gold.emotion), _english(gold.situation), belief and f"“{_english(belief)}”")
-    return " · ".join(part for part in (*parts, _english(gold.intent)) if part)
+    parts = (place, english(gold.emotion), english(gold.situation), belief and f"“{english(belief)}”")
+    return " · ".join(part for part in (*parts, english(gold.intent)) if part)
 
 
 def gloss_layers(item: Item) -> str:
@@ -58,9 +64,9 @@ def gloss_layers(item: Item) -> str:
         return ""
     gold = item.gold
     layers = {
-        "L1": f"{_english(gold.emotion)}: {_english(gold.situation)}",
-        "L2": f"{_english(gold.cause)}; belief: “{_english(gold.belief)}”, which is {_english(gold.bias)}",
-        "L3": _english(gold.intent),
-        "L4": _english(item.answers[0].strategy),
+        "L1": f"{english(gold.emotion)}: {english(gold.situation)}",
+        "L2": f"{english(gold.cause)}; belief: “{english(gold.belief)}”, which is {english(gold.bias)}",
+        "L3": english(gold.intent),
+        "L4": english(item.answers[0].strategy),
     }
     return "\n".join(f"{layer}  {said}" for layer, said in layers.items())

@@ -9,7 +9,7 @@ from empathy_lib.core.errors import UserError
 from empathy_lib.core.schema import Answer, Gold, Item
 from empathy_lib.dataset.fragments import load_library
 from empathy_lib.dataset.generate import generate
-from empathy_lib.dataset.glosses import GLOSS_FILE, gloss_line, load_glosses
+from empathy_lib.dataset.glosses import GLOSS_FILE, bilingual, gloss_line, load_glosses
 from empathy_lib.dataset.sources import source_digest
 
 
@@ -87,3 +87,9 @@ def test_glosses_change_neither_the_data_nor_what_a_dataset_is_built_from():
     text = "\n".join(each.model_dump_json() for each in generate(config, 7))
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == "bb8848e3ee977304"
     assert source_digest(config)[:16] == "d898dd542d8121e1"
+
+
+def test_a_label_is_shown_with_its_english_and_an_unknown_one_alone():
+    assert bilingual("友谊") == "友谊 · Friendship"
+    assert bilingual("友谊", between="\n") == "友谊\nFriendship"
+    assert bilingual("用户自己的主题") == "用户自己的主题"
