@@ -17,6 +17,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -230,12 +231,12 @@ def answer_of(text: str) -> str:
     return _TAG.sub("", plain.split("</answer>", 1)[0]).strip()
 
 
-def to_html(text: str, *, label: str = "", expected: bool = True) -> str:
+def to_html(text: str, *, label: str = "", expected: bool = True, note: str = "") -> str:
     """Render a completion for a notebook: one coloured block per layer; everything the model wrote is
     escaped.
 
     ``expected=False`` is for systems that are not asked for a chain: their text is shown as it is, without
-    faults.
+    faults. ``note``: a line about it, in grey.
     """
     completion = parse(text)
     head = f"<div style='color:#555;font-size:85%'>{html.escape(label)}</div>" if label else ""
@@ -255,6 +256,7 @@ def to_html(text: str, *, label: str = "", expected: bool = True) -> str:
             f"<b style='color:{colour}'>{html.escape(title)}</b><br>{html.escape(value)}</div>"
             for colour, title, value in rows
         )
+    head += gloss_html(note)
     return f"<div style='border:1px solid #ddd;padding:6px;margin:4px 0;text-align:left'>{head}{body}</div>"
 
 
@@ -270,14 +272,18 @@ def _post_html(question: str, gloss: str) -> str:
     )
 
 
-def side_by_side(question: str, completions: dict[str, str], gloss: str = "") -> str:
+def side_by_side(
+    question: str, completions: dict[str, str], gloss: str = "", notes: Mapping[str, str] | None = None
+) -> str:
     """HTML of one post above several systems' completions, a column each; all text is escaped.
 
-    ``gloss``: the post's labels in English (``dataset.glosses.gloss_line``).
+    ``gloss``: the post's labels in English (``dataset.glosses.gloss_line``). ``notes``: a line about a
+    system's completion, such as its marks (``reward.marking.Marker.in_english``).
     """
-    width = 100 // max(1, len(completions))
+    cell = f"<td style='width:{100 // max(1, len(completions))}%;vertical-align:top;background:white'>"
+    told = notes or {}
     cells = "".join(
-        f"<td style='width:{width}%;vertical-align:top;background:white'>{to_html(text, label=name)}</td>"
+        f"{cell}{to_html(text, label=name, note=told.get(name, ''))}</td>"
         for name, text in completions.items()
     )
     return (
@@ -285,14 +291,21 @@ def side_by_side(question: str, completions: dict[str, str], gloss: str = "") ->
     )
 
 
-def stepper(question: str, completions: dict[str, str], name: str, gloss: str = "") -> str:
+def stepper(
+    question: str,
+    completions: dict[str, str],
+    name: str,
+    gloss: str = "",
+    notes: Mapping[str, str] | None = None,
+) -> str:
     """HTML of one post whose completions are stepped through: a block to open for each, the last one open;
     all text is escaped.
 
     ``<details>`` needs neither style sheet nor script, so an untrusted notebook and GitHub show it too.
     ``name`` tells several steppers of one page apart: browsers that know it keep one block open at a time.
-    A block whose text is that of the one before says so. ``gloss`` as in :func:`side_by_side`.
+    A block whose text is that of the one before says so. ``gloss`` and ``notes`` as in :func:`side_by_side`.
     """
+    told = notes or {}
     labels, texts = list(completions), list(completions.values())
     blocks = []
     for number, (label, text) in enumerate(zip(labels, texts, strict=True)):
@@ -300,7 +313,8 @@ def stepper(question: str, completions: dict[str, str], name: str, gloss: str = 
         if number and text == texts[number - 1]:
             head += " · unchanged"
         opened = " open" * (number == len(texts) - 1)
+        body = to_html(text, note=told.get(label, ""))
         blocks.append(
-            f"<details name='{html.escape(name)}'{opened}><summary>{head}</summary>{to_html(text)}</details>"
+            f"<details name='{html.escape(name)}'{opened}><summary>{head}</summary>{body}</details>"
         )
     return f"{_post_html(question, gloss)}<div style='text-align:left'>{''.join(blocks)}</div>"

@@ -21,6 +21,7 @@ from empathy_lib.core.copying import mask_copied_spans
 from empathy_lib.core.schema import Gold, Item
 from empathy_lib.core.text import visible_length
 from empathy_lib.dataset.fragments import load_library
+from empathy_lib.dataset.glosses import english
 from empathy_lib.dataset.lexicon import load_lexicon
 from empathy_lib.dataset.rules.clauses import MAX_QUOTE
 from empathy_lib.reward.nearest import Candidate, Nearest, bigrams, squeezed
@@ -217,6 +218,30 @@ class Marker:
         marks = [marker.mark(c, i.gold, i.question) for i, c in zip(asked, completions, strict=True)]
         frame = pd.DataFrame(marks, columns=list(ALL_MARKS), dtype=float)
         return frame.groupby([item.id for item in asked], sort=False).mean()
+
+    def in_english(self, item: Item, completion: str) -> str:
+        """The marks of one completion in English, for readers without Chinese: "emotion sad ✗ · cause ✓ …".
+
+        What it names is said where its words are those of the lexicon. Empty for an item without gold labels.
+        """
+        if item.gold is None:
+            return ""
+        parsed = parse(completion)
+        if parsed is None:
+            return "no label is right: not well-formed"
+        marks = self.knowing([item.gold]).mark(completion, item.gold, item.question)
+        named = {
+            "L1": self.named_emotions(parsed.coe.L1),
+            "bias": self.named_biases(parsed.coe.L2),
+            "L3": self.named_intents(parsed.coe.L3),
+        }
+        titles = {"L1": "emotion", "L3": "intent"}
+        parts = []
+        for name in MARKED:
+            said = ", ".join(sorted(map(english, named.get(name, ()))))
+            sign = {1.0: "✓", 0.0: "✗"}.get(marks[name], "not available")
+            parts.append(" ".join(filter(None, (titles.get(name, name), said, sign))))
+        return " · ".join(parts)
 
 
 @cache

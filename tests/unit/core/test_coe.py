@@ -266,3 +266,12 @@ def test_the_stepper_needs_no_style_sheet_no_script_and_no_form():
     page = coe.stepper("求助", {"SFT": GOOD, "step 4": GOOD, "step 8": "x"}, "post 1")
     assert {tag for tag in re.findall(r"<([a-z]+)", page)} <= {"div", "b", "br", "details", "summary"}
     assert "<summary>step 4 · unchanged</summary>" in page and "<summary>step 8</summary>" in page
+
+
+def test_a_note_stands_beside_the_completion_it_is_about_and_is_escaped():
+    notes = {"a": "r_answer 1 <b>"}
+    for page in (
+        coe.side_by_side("求助", {"a": GOOD, "b": GOOD}, notes=notes),
+        coe.stepper("求助", {"a": GOOD, "b": "x"}, "post 1", notes=notes),
+    ):
+        assert page.count("r_answer 1 &lt;b&gt;") == 1

@@ -153,3 +153,14 @@ def test_marks_of_several_completions_are_averaged_by_item():
     table = MARKER.table(items, [right, right, wrong_bias, "坏的"])
     assert list(table.index) == ["b", "a"] and list(table.columns) == list(ALL_MARKS)
     assert table["cause"].tolist() == [1, 0.5] and table["bias"].tolist() == [0.5, 0.5]
+
+
+def test_marks_in_english_name_what_the_chain_says_and_whether_it_is_right():
+    labels = gold()
+    item = Item(id="a", question=POST, answers=[], source="synthetic", gold=labels)
+    said = MARKER.in_english(item, render(chain(l1="他很生气"), "抱抱你。"))
+    first, *others = said.split(" · ")
+    assert first.startswith("emotion ") and first.endswith(" ✗")
+    assert len(others) == len(MARKED) - 1 and all(part.endswith("✓") for part in others)
+    assert "well-formed" in MARKER.in_english(item, "没有格式")
+    assert MARKER.in_english(item.model_copy(update={"gold": None}), "没有格式") == ""
