@@ -1,20 +1,21 @@
-"""How much quicker are our SFT and GRPO than TRL as it comes, on the same machine, the same posts and seeds,
-in one run?
+"""How much quicker are our SFT, reward model and GRPO than their libraries as they come, on the same machine,
+the same posts and seeds, in one run?
 
-    .venv/bin/python tests/benchmarks/bench_training.py [repeats]             (20 minutes on 2 cores; 3
-    repeats) .venv/bin/python tests/benchmarks/bench_training.py sizes [figure.png]    (10 minutes: does cost
-    grow with tokens, at four sizes?)
+    .venv/bin/python tests/benchmarks/bench_training.py [repeats]             (3 repeats: 20 minutes, 2 cores)
+    .venv/bin/python tests/benchmarks/bench_training.py sizes [figure.png]    (10 minutes: does cost grow
+    with tokens, at four sizes?)
 
 ``stock``: TRL's trainers with the whole base and the library's defaults. ``trimmed``: the same with the
-trimmed base. ``ours``: what notebooks 02 and 04 run. The three take turns in every repeat, each in a process
-of its own. The first steps of each are the warm-up: they are printed and not counted. What is compared is
-tokens a second: prompt and completion for SFT, sampled tokens for a GRPO step and for its rollout.
-``gemm_share`` is the time that the matrix products of one of our SFT steps take when run bare, over the time
-of a step.
+trimmed base. ``ours``: what notebooks 02 to 04 run. For the reward model ``stock`` is sentence-transformers'
+trainer and loss on the same encoder (e5) and triplets; there is nothing to trim. The variants take turns in
+every repeat, each in a process of its own. The first steps of each are the warm-up: they are printed and not
+counted. What is compared is a second's tokens: prompt and completion for SFT, sampled tokens for a GRPO step
+and for its rollout; for the reward model a second's triplets. ``gemm_share`` is the time that the matrix
+products of one of our SFT steps take when run bare, over the time of a step.
 
-The last line is JSON: ``sft_step_ratio``, ``grpo_step_ratio``, ``generation_ratio`` (ours over stock, medians
-over repeats), ``gemm_share``, each with its lowest and highest value over the repeats, and the same for the
-trimmed base.
+The last line is JSON: ``sft_step_ratio``, ``reward_step_ratio``, ``grpo_step_ratio``, ``generation_ratio``
+(ours over stock, medians over repeats), ``gemm_share``, each with its lowest and highest value over the
+repeats, and the same for the trimmed base.
 """
 
 from __future__ import annotations
@@ -35,6 +36,12 @@ import numpy as np
 import torch
 import transformers.trainer
 from datasets import Dataset
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
@@ -45,14 +52,20 @@ from empathy_lib.dataset.generate import generate
 from empathy_lib.grpo import train as grpo
 from empathy_lib.models import compiling
 from empathy_lib.models.base import prepare_base
+from empathy_lib.models.e5 import prepare_e5
 from empathy_lib.models.prompts import training_texts
+from empathy_lib.reward.train import SIDES, train_reward
+from empathy_lib.reward.triplets import build_triplets
 from empathy_lib.sft import sft_pairs
 from empathy_lib.sft import train as sft
 
-VARIANTS, STAGES = ("stock", "trimmed", "ours"), ("sft", "grpo")
+BOTH = ("trimmed", "ours")
+VARIANTS = {"sft": ("stock", *BOTH), "reward": ("stock", "ours"), "grpo": ("stock", *BOTH)}
+PER_STEP = {"sft": 8, "reward": 5, "grpo": 4}  # pairs (TRL's default), triplets and posts (laptop's)
 SIZES = {"sft": (2, 4, 8, 16), "grpo": (1, 2, 4, 8)}  # pairs and posts of a step
 SEED, NEW_TOKENS = 1, 128  # short rollouts, as stock takes a minute for eight of them
 STEPS = {"stock": 2, "trimmed": 3, "ours": 7}
+REWARD_STEPS = 12  # of each variant: they are short
 # steps at the start that are not counted: ours are compiled, for some shapes in the second
 WARM_UP = {"stock": 1, "trimmed": 1, "ours": 2}
 PRODUCTS = [getattr(torch.ops.aten, name).default for name in ("mm", "addmm", "addmm_", "bmm", "baddbmm")]
@@ -175,6 +188,36 @@ def time_sft(variant: str, items: list, base: Path, folder: Path, size: int) -> 
     return result
 
 
+def time_reward(variant: str, items: list, base: Path, folder: Path, size: int) -> dict[str, float]:
+    """Triplets a second of the reward model with ``size`` triplets a step, both variants from e5."""
+    config = load_profile("laptop").reward.model_copy(
+        update={
+            "max_triplets": REWARD_STEPS * size,
+            "max_steps": REWARD_STEPS,
+            "checkpoint_steps": 1000,
+            "batch_size": size,
+        }
+    )
+    triplets = build_triplets(items, config, generator(SEED, "bench"))
+    if variant == "ours":
+        train_reward(prepare_e5(), triplets, triplets[:size], folder, config, SEED)
+    else:
+        rows = Dataset.from_list([{side: t[side] for side in SIDES} for t in triplets])
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=str(folder),
+            max_steps=REWARD_STEPS,
+            per_device_train_batch_size=size,
+            seed=SEED,
+            **quiet(),
+        )
+        model = SentenceTransformer(str(prepare_e5()), device="cuda" if torch.cuda.is_available() else "cpu")
+        loss = MultipleNegativesRankingLoss(model)
+        SentenceTransformerTrainer(model=model, args=arguments, train_dataset=rows, loss=loss).train()
+    counted = Clock.steps[WARM_UP["ours"] :]
+    rate = size * len(counted) / sum(step["seconds"] for step in counted)
+    return {"rate": rate, "triplets": size, "warm_up_seconds": warm_up("ours")}
+
+
 def time_grpo(variant: str, items: list, base: Path, folder: Path, size: int) -> dict[str, float]:
     """Sampled tokens a second of a whole GRPO step with ``size`` posts, and of its rollout alone."""
     profile, rollouts = load_profile("laptop"), []
@@ -236,7 +279,8 @@ def measure(stage: str, variant: str, size: int) -> dict[str, float]:
     base = base_of(variant, training_texts(items))
     # as in a run of many steps
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(compiling, "MIN_PASSES", 0):
-        return {"sft": time_sft, "grpo": time_grpo}[stage](variant, items, base, Path(folder), size)
+        timed = {"sft": time_sft, "reward": time_reward, "grpo": time_grpo}[stage]
+        return timed(variant, items, base, Path(folder), size)
 
 
 def in_own_process(stage: str, variant: str, size: int) -> dict[str, float]:
@@ -279,12 +323,12 @@ def main(repeats: int) -> None:
     """All variants in turn, ``repeats`` times."""
     seen: dict[str, list[float]] = defaultdict(list)
     for _ in range(repeats):
-        for stage in STAGES:
+        for stage, variants in VARIANTS.items():
             rates = {}
-            for variant in VARIANTS:
-                # as the laptop profile has it
-                rates[variant] = in_own_process(stage, variant, {"sft": 8, "grpo": 4}[stage])
-            for variant, mark in (("ours", ""), ("trimmed", "_trimmed")):
+            for variant in variants:
+                rates[variant] = in_own_process(stage, variant, PER_STEP[stage])
+            for variant in variants[1:]:
+                mark = "" if variant == "ours" else f"_{variant}"
                 seen[f"{stage}_step_ratio{mark}"].append(rates[variant]["rate"] / rates["stock"]["rate"])
                 if stage == "grpo":
                     seen[f"generation_ratio{mark}"].append(
