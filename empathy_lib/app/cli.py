@@ -67,6 +67,10 @@ def reproduce(
             metavar="NN", help="Build a notebook's stages, or one by name, anew: 02, 03_judge; repeatable."
         ),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that train together, one a GPU; the same as --set processes=N."),
+    ] = None,
     publish: Annotated[
         bool,
         typer.Option(
@@ -89,7 +93,7 @@ def reproduce(
         profile,
         _number(first),
         _number(last),
-        tuple(assignments or ()),
+        (*(assignments or ()), *([f"processes={processes}"] if processes else ())),
         base_model or "",
         data or "",
         run_dir or "",

@@ -78,6 +78,9 @@ class Profile(Section):
     tracking: list[Literal["tensorboard", "trackio", "wandb"]] = Field(
         [], description="where trainers report beside log.jsonl, which always is"
     )
+    processes: int = Field(
+        1, ge=1, description="processes that train together; they share the batches that the profile names"
+    )
     base_model: BaseModelConfig = BaseModelConfig()
     dataset: DatasetConfig = DatasetConfig()
     generation: GenerationConfig = GenerationConfig()

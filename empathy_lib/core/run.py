@@ -99,11 +99,15 @@ def read_json(path: Path) -> Any:
 
 
 def peak_gib() -> float:
-    """Peak resident memory of this process so far, in GiB (plus GPU peak where one is used)."""
+    """Peak resident memory so far of this process, or of the largest that it started and waited for, in GiB
+    (plus this process' GPU peak where one is used)."""
     unit = 1 if sys.platform == "darwin" else 1024
     torch = sys.modules.get("torch")  # a process that never imported it has used no GPU
     gpu = torch.cuda.max_memory_allocated() if torch and torch.cuda.is_available() else 0
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit + gpu) / 2**30
+    largest = max(
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return (largest * unit + gpu) / 2**30
 
 
 @dataclass

@@ -25,6 +25,7 @@ from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import generator, write_json
 from empathy_lib.core.schema import Item
 from empathy_lib.grpo.trainer import SharedPromptGRPOTrainer
+from empathy_lib.models import processes
 from empathy_lib.models.base import attention_name, load_policy
 from empathy_lib.models.decoding import compile_steps
 from empathy_lib.models.lengths import completion_length
@@ -104,6 +105,7 @@ def train_grpo(
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.jsonl"
+    processes.wait()
     # A policy that was finished is kept, whatever came after it.
     if (folder / "policy" / "done").is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -112,13 +114,16 @@ def train_grpo(
     model, tokenizer = load_policy(policy)
     room = completion_length(generation, items, tokenizer)
     generation = generation.model_copy(update={"max_new_tokens": room.tokens})
-    write_json(folder / "lengths.json", {"completions": room.record()})
+    if processes.is_first():
+        write_json(folder / "lengths.json", {"completions": room.record()})
     count, prompt = config.max_steps * config.prompts_per_step, coe_prompt if chain else plain_prompt
     dataset = prompts_of(items, tokenizer, count, seed, prompt)
     longest = max(len(ids) for ids in tokenizer(list(dataset["prompt"]))["input_ids"])
-    rollouts = config.prompts_per_step * config.num_generations
+    rollouts = processes.share(
+        config.prompts_per_step * config.num_generations, "grpo.prompts_per_step × grpo.num_generations"
+    )
     compile_steps(model, rollouts, longest + generation.max_new_tokens)
-    fitting = rows_per_pass(config, longest, generation.max_new_tokens)
+    fitting = rows_per_pass(config, rollouts, longest, generation.max_new_tokens)
     config = config.model_copy(update={"micro_batch": fitting})
     model.train()
     if config.tuning == "lora":
@@ -156,7 +161,7 @@ def grpo_arguments(
     tracking: Sequence[str] = (),
 ) -> GRPOConfig:
     """What TRL is told: the profile's ``grpo`` section, its sampling, and our variant of GRPO."""
-    rollouts = config.prompts_per_step * config.num_generations
+    rollouts = config.prompts_per_step * config.num_generations // processes.count()
     micro = min(config.micro_batch, rollouts)
     decoupled = config.aggregation == "decoupled"
     return GRPOConfig(

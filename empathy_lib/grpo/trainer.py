@@ -18,6 +18,7 @@ from trl import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from empathy_lib.models.decoding import positions, read_prompts
+from empathy_lib.models.processes import average_gradients
 
 
 class SharedPromptGRPOTrainer(GRPOTrainer):
@@ -37,6 +38,14 @@ class SharedPromptGRPOTrainer(GRPOTrainer):
             return inputs
         self._buffered_inputs = _regrouped(self._buffered_inputs)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+        """TRL's; of several processes the gradients are averaged once a step, as a prompt that is read apart
+        passes DistributedDataParallel by."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.accelerator.num_processes > 1 and self.accelerator.sync_gradients:
+            average_gradients(self.accelerator.unwrap_model(model).parameters())
+        return loss
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -66,6 +75,7 @@ class SharedPromptGRPOTrainer(GRPOTrainer):
                 compute_aux_loss,
                 **extra,
             )
+        model = self.accelerator.unwrap_model(model)
         size = batch_size or len(input_ids)
         parts = zip(input_ids.split(size), attention_mask.split(size), strict=True)
         made = [self._score(model, ids, mask, logits_to_keep) for ids, mask in parts]

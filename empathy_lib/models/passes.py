@@ -42,11 +42,11 @@ def passes(inputs: dict[str, Any], budget: int) -> list[dict[str, Any]]:
     ]
 
 
-def rows_per_pass(config: GRPOStageConfig, prompt: int, new: int) -> int:
-    """Completions a pass: ``micro_batch``, or the largest divisor of a step's rollouts below it with which
-    a prompt of ``prompt`` tokens, read once, and completions of ``new`` fit ``tokens_per_pass``; at least 1.
+def rows_per_pass(config: GRPOStageConfig, rollouts: int, prompt: int, new: int) -> int:
+    """Completions a pass: ``micro_batch``, or the largest divisor of a process' ``rollouts`` below it with
+    which a prompt of ``prompt`` tokens, read once, and completions of ``new`` fit ``tokens_per_pass``; at
+    least 1.
     """
-    rollouts = config.prompts_per_step * config.num_generations
     most = min(config.micro_batch, rollouts)
     if config.tokens_per_pass:
         most = max(1, min(most, (config.tokens_per_pass - prompt) // new))

@@ -214,7 +214,7 @@ def needs(profile: Profile, shape: Shape, card: Card) -> dict[str, Need]:
             2 * read_hours(3 * reward.max_triplets * reward.epochs * reward.max_length_cap, 4),
         )
     rollouts = grpo.prompts_per_step * grpo.num_generations
-    rows = rows_per_pass(grpo, longest - new, new)
+    rows = rows_per_pass(grpo, rollouts, longest - new, new)
     held, optimizer = trained_in(grpo.tuning, grpo.lora)
     if grpo.tuning == "full":  # else the reference is the policy without its adapters
         held += weights / GIB

@@ -24,6 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from transformers.trainer_utils import get_last_checkpoint
 
 from empathy_lib.core.config import GenerationConfig, LoraSettings
+from empathy_lib.models import processes
 from empathy_lib.models.base import generate
 from empathy_lib.models.compiling import compile_parts
 from empathy_lib.models.wheel import copy_licence
@@ -120,6 +121,8 @@ class JsonlLog(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         """Cut what a killed run logged after its last checkpoint."""
+        if not state.is_world_process_zero:
+            return
         kept = (
             [r for r in read_log(self.path) if r["step"] <= state.global_step]
             if self.path.exists() and state.global_step
@@ -132,7 +135,9 @@ class JsonlLog(TrainerCallback):
         self.write(state.global_step, logs or {})
 
     def write(self, step: int, record: dict[str, Any]) -> None:
-        """Append ``record`` with its step."""
+        """Append ``record`` with its step, once for all processes."""
+        if not processes.is_first():
+            return
         with self.path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps({"step": step, **record}) + "\n")
 
@@ -157,6 +162,8 @@ class SampleLog(ItemLog):
 
     def on_save(self, args, state, control, model=None, **kwargs):
         """Write one record."""
+        if not state.is_world_process_zero:
+            return
         training = model.training
         completions = generate(model, self.tokenizer, self.prompts, self.config, seed=0, greedy=True)
         model.train(training)
@@ -173,7 +180,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint below ``folder``, or None; a half-written or truncated one is removed."""
+    """The newest whole checkpoint below ``folder``, or None; a half-written or truncated one is removed, by
+    the first process alone."""
+    return processes.of_first(_last_checkpoint(folder) if processes.is_first() else None)
+
+
+def _last_checkpoint(folder: Path) -> str | None:
     while folder.is_dir() and (path := get_last_checkpoint(str(folder))):
         # the trainer writes that file last
         if (Path(path) / "trainer_state.json").is_file() and _is_whole(Path(path)):
@@ -202,7 +214,8 @@ class SaveByTime(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         """Look at the clock."""
-        if time.monotonic() - self.saved >= self.seconds:
+        # processes whose clocks differ would wait for each other's checkpoints
+        if processes.of_first(time.monotonic() - self.saved >= self.seconds):
             control.should_save = True
 
     def on_save(self, args, state, control, **kwargs):
@@ -278,8 +291,10 @@ def finish_policy(
     model, tokenizer: PreTrainedTokenizerBase, start: Path, folder: Path, name: str = "policy"
 ) -> None:
     """Save ``folder/policy``, trained from ``start``, and mark it whole; the checkpoints, no longer needed,
-    go."""
-    save_policy(model, tokenizer, folder / name)
-    copy_licence(start, folder / name)
-    (folder / name / "done").touch()
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    go. Of several processes the first does it, and the others wait."""
+    if processes.is_first():
+        save_policy(model, tokenizer, folder / name)
+        copy_licence(start, folder / name)
+        (folder / name / "done").touch()
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    processes.wait()

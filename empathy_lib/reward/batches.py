@@ -33,6 +33,7 @@ from torch.utils.checkpoint import checkpoint
 
 from empathy_lib.core.segment import Segmenter
 from empathy_lib.models.passes import deal, padded
+from empathy_lib.models.processes import count
 
 _SIDES = ("anchor", "positive", "negative")
 _NEAR_BATCHES = 20  # so many batches' worth of near posts are known of each: the nearest may be gone
@@ -56,6 +57,8 @@ class OncePerPost(DefaultBatchSampler):
     Args:
         posts: of each triplet, the posts it touches.
         anchors: of each triplet, its own post, where near posts are to share a batch; else chance decides.
+        processes: among which a batch is dealt: so many equal parts of it follow each other; what cannot be
+            dealt evenly waits for the next epoch.
     """
 
     def __init__(
@@ -64,12 +67,19 @@ class OncePerPost(DefaultBatchSampler):
         batch_size: int,
         seed: int = 0,
         anchors: Sequence[str] = (),
+        processes: int = 1,
     ):
         super().__init__(range(len(posts)), batch_size, drop_last=False, seed=seed)
-        self.posts = posts
+        self.posts, self.size, self.processes = posts, batch_size, processes
+        self.whole = super().__len__()  # batches of all processes together
+        if processes > 1:  # parts are of any length, and none is made up to be even with others
+            self.batch_size, self.drop_last = None, True
         numbers = {post: number for number, post in enumerate(dict.fromkeys(anchors))}
         self.own = [numbers[post] for post in anchors]
         self.nearest = nearest_posts([*numbers], _NEAR_BATCHES * batch_size) if len(numbers) > 1 else None
+
+    def __len__(self) -> int:
+        return self.whole * self.processes
 
     def _order(self, rng: np.random.Generator) -> Iterator[int]:
         """All triplets; where posts are compared, each first one of a batch with one of each of the nearest
@@ -88,23 +98,25 @@ class OncePerPost(DefaultBatchSampler):
             left[post].remove(index)
             yield index
             near = (other for other in self.nearest[post].tolist() if left[other])
-            for other in islice(near, self.batch_size - 1):
+            for other in islice(near, self.size - 1):
                 yield left[other].pop()
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        batches = [([], set()) for _ in range(len(self))]
+        batches = [([], set()) for _ in range(self.whole)]
         full = 0  # batches before this one are
         for index in self._order(rng):
             for members, touched in batches[full:]:
-                if len(members) < self.batch_size and touched.isdisjoint(self.posts[index]):
+                if len(members) < self.size and touched.isdisjoint(self.posts[index]):
                     members.append(index)
                     touched |= self.posts[index]
                     break
-            while full < len(batches) and len(batches[full][0]) == self.batch_size:
+            while full < len(batches) and len(batches[full][0]) == self.size:
                 full += 1
         for place in rng.permutation(len(batches)).tolist():  # the last ones hold what was near nothing
-            yield batches[place][0]
+            members = batches[place][0]
+            if part := len(members) // self.processes:
+                yield from (members[n * part : (n + 1) * part] for n in range(self.processes))
 
 
 class TripletTrainer(SentenceTransformerTrainer):
@@ -124,7 +136,9 @@ class TripletTrainer(SentenceTransformerTrainer):
     def get_batch_sampler(self, dataset, batch_size, drop_last, seed=0, **_) -> OncePerPost:
         """Whatever else the library asks of a sampler (labels, a shared generator) does not matter here."""
         touched = [self.posts[tuple(row[side] for side in _SIDES)] for row in dataset]
-        return OncePerPost(touched, batch_size, seed or 0, dataset["anchor"] if self.near_batches else ())
+        among = self.accelerator.num_processes
+        anchors = dataset["anchor"] if self.near_batches else ()
+        return OncePerPost(touched, batch_size * among, seed or 0, anchors, among)
 
 
 class ByLengthLoss(MultipleNegativesRankingLoss):
@@ -138,7 +152,8 @@ class ByLengthLoss(MultipleNegativesRankingLoss):
     """
 
     def __init__(self, model: SentenceTransformer, scale: float, *, tokens_per_pass: int):
-        super().__init__(model, scale=scale)
+        # the answers of all processes are wrong ones to each anchor, as in one
+        super().__init__(model, scale=scale, gather_across_devices=count() > 1)
         self.tokens_per_pass = tokens_per_pass
 
     def forward(self, sentence_features: Iterable[dict[str, Any]], labels: torch.Tensor) -> torch.Tensor:

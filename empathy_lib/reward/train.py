@@ -25,6 +25,7 @@ from transformers import PrinterCallback
 from empathy_lib.core.config import RewardConfig
 from empathy_lib.core.copying import has_letters
 from empathy_lib.core.run import Run, read_json, write_json
+from empathy_lib.models import processes
 from empathy_lib.models.base import attention_name, device, working_dtype
 from empathy_lib.models.lengths import reading_length
 from empathy_lib.models.memory import releases_memory
@@ -121,14 +122,16 @@ def train_reward(
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.jsonl"
+    processes.wait()
     if (folder / "encoder" / "done").is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return read_log(log)
     encoder = load_encoder(base, config.max_length_cap)
     posts, replies = [t["anchor"] for t in triplets], [t["positive"] for t in triplets]
     room = reading_length(config.max_length, config.max_length_cap, posts, replies, encoder.tokenizer)
-    print(room)
-    write_json(folder / "lengths.json", {"texts": room.record()})
+    if processes.is_first():
+        print(room)
+        write_json(folder / "lengths.json", {"texts": room.record()})
     encoder.max_seq_length = room.tokens
     # examples for a model card, lest the library draws some: its progress bar is a red box in a notebook
     encoder.model_card_data.widget = [{"text": ""}]
@@ -139,8 +142,8 @@ def train_reward(
         max_steps=config.max_steps,
         learning_rate=config.learning_rate,
         warmup_steps=warmup_steps(planned, config.warmup_ratio, config.warmup_steps),
-        per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=config.batch_size,
+        per_device_train_batch_size=processes.share(config.batch_size, "reward.batch_size"),
+        per_device_eval_batch_size=processes.share(config.batch_size, "reward.batch_size"),
         logging_steps=5,
         logging_first_step=True,
         prompts={column: prompts_of(encoder)[side] for column, side in SIDES.items()},
@@ -166,10 +169,12 @@ def train_reward(
     trainer.know([*triplets, *validation], config.near_batches)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
-    encoder.to(torch.bfloat16).save(str(folder / "encoder"), create_model_card=False)
-    copy_licence(base, folder / "encoder")
-    (folder / "encoder" / "done").touch()
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    if processes.is_first():
+        encoder.to(torch.bfloat16).save(str(folder / "encoder"), create_model_card=False)
+        copy_licence(base, folder / "encoder")
+        (folder / "encoder" / "done").touch()
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    processes.wait()
     return read_log(log)
 
 

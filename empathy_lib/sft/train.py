@@ -18,6 +18,7 @@ from trl import SFTConfig
 from empathy_lib.core.config import BaseModelConfig, SFTStageConfig
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import write_json
+from empathy_lib.models import processes
 from empathy_lib.models.base import load_policy
 from empathy_lib.models.memory import releases_memory
 from empathy_lib.models.passes import MULTIPLE
@@ -75,6 +76,7 @@ def train_sft(
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.jsonl"
+    processes.wait()
     # A policy that was finished is kept, whatever came after it.
     if (folder / "policy" / "done").is_file() or (folder / REFUSED / "done").is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -86,9 +88,10 @@ def train_sft(
     held_room = fit(validation, tokenizer, model_config)
     held = held_room.select(validation)
     for what, found in (("training", room), ("validation", held_room)):
-        if found.left_out:
+        if found.left_out and processes.is_first():
             print(f"{what}: {found}")
-    write_json(folder / "lengths.json", {"training": room.record(), "validation": held_room.record()})
+    if processes.is_first():
+        write_json(folder / "lengths.json", {"training": room.record(), "validation": held_room.record()})
     if config.tuning == "lora":
         model = with_lora(model, config.lora)
         model.enable_input_require_grads()
@@ -155,7 +158,7 @@ def _keep(folder: Path, config: SFTStageConfig) -> list[dict]:
                 f"and sft.allow_worse_than_base=true keeps it"
             )
         print(f"warning: {found}; kept, as sft.allow_worse_than_base says; otherwise {remedy}")
-        if (folder / REFUSED).is_dir():
+        if processes.is_first() and (folder / REFUSED).is_dir():
             (folder / REFUSED).rename(folder / "policy")
     return read_log(log)
 
@@ -178,6 +181,10 @@ def sft_arguments(
     planned = planned_steps(
         pairs, config.batch_size, config.gradient_accumulation, config.epochs, config.max_steps
     )
+    # dealt whole where its passes can be, else every pass is
+    whole = config.gradient_accumulation % processes.count() == 0
+    if not whole:
+        processes.share(config.batch_size, "sft.batch_size")
     look = looks_at_validation(planned, config.checkpoint_steps)
     return SFTConfig(
         **trainer_arguments(folder / "checkpoints", seed, tracking),
@@ -187,7 +194,8 @@ def sft_arguments(
         warmup_steps=warmup_steps(planned, config.warmup_ratio, config.warmup_steps),
         per_device_train_batch_size=config.batch_size,
         per_device_eval_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation,
+        gradient_accumulation_steps=config.gradient_accumulation // (processes.count() if whole else 1),
+        accelerator_config={"split_batches": not whole},
         train_sampling_strategy="group_by_length",
         logging_steps=5,
         logging_first_step=True,

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTTrainer
 
 from empathy_lib.models.passes import deal, passes
@@ -38,19 +39,26 @@ class PassesTrainer(SFTTrainer):
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         """The stock step on each part; every loss is a sum over ``num_items_in_batch``, so gradients add
         up."""
-        whole = not self.tokens_per_pass or num_items_in_batch is None
         # several processes would wait for each other's passes
-        if whole or self.accelerator.num_processes > 1:
+        alone = self.accelerator.num_processes == 1
+        if not (alone and self.tokens_per_pass and num_items_in_batch is not None):
             return super().training_step(model, inputs, num_items_in_batch)
         total = torch.zeros((), device=self.args.device)
         for part in passes(inputs, self.tokens_per_pass):
             total += super().training_step(model, part, num_items_in_batch)
         return total
 
+    def _get_train_sampler(self, train_dataset=None):
+        """Groups by length within the batches of all processes, as one process would."""
+        sampler = super()._get_train_sampler(train_dataset)
+        if isinstance(sampler, LengthGroupedSampler) and not self.accelerator.split_batches:
+            sampler.batch_size *= self.accelerator.num_processes
+        return sampler
+
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval") -> dict[str, float]:
         """Loss in nats per completion token of all validation pairs together; pairs of like length share a
-        pass."""
-        if eval_dataset is not None or self.accelerator.num_processes > 1:
+        pass. Each of several processes computes it, so that all decide alike."""
+        if eval_dataset is not None:
             return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
         started, rows = time.monotonic(), list(self.eval_dataset)
         self.model.eval()

@@ -195,11 +195,11 @@ def test_grpo_without_the_chain_is_asked_plainly_and_paid_for_the_whole_text(bas
 
 def test_a_pass_takes_as_many_completions_as_the_budget_holds_and_divides_a_step():
     config = GRPOStageConfig(prompts_per_step=4, num_generations=8, micro_batch=8)
-    assert rows_per_pass(config, 200, 288) == 8
+    assert rows_per_pass(config, 32, 200, 288) == 8
     found = {
-        budget: rows_per_pass(config.model_copy(update={"tokens_per_pass": budget}), 200, 288)
+        budget: rows_per_pass(config.model_copy(update={"tokens_per_pass": budget}), 32, 200, 288)
         for budget in (100, 800, 1100, 1351, 1352, 9999)
     }
     assert found == {100: 1, 800: 2, 1100: 2, 1351: 2, 1352: 4, 9999: 8}
     odd = GRPOStageConfig(prompts_per_step=1, num_generations=6, micro_batch=6, tokens_per_pass=500)
-    assert rows_per_pass(odd, 0, 100) == 3
+    assert rows_per_pass(odd, 6, 0, 100) == 3
