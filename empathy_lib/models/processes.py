@@ -34,6 +34,7 @@ Result = TypeVar("Result")
 LAUNCHER = "EMPATHY_LAUNCHER"
 _TOLD = 30  # last lines of a training that died, for the error
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+_C = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def count() -> int:
@@ -108,6 +109,7 @@ def launch(train: Callable[..., Result], *given: Any, processes: int = 1, **name
             errors="replace",
             env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
         last: deque[str] = deque(maxlen=_TOLD)
         try:
@@ -137,9 +139,10 @@ def _launcher(processes: int) -> list[str]:
 
 
 def _end_with_parent() -> None:
-    """A killed launcher leaves no training behind; Linux alone can be asked for that."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    """Die with what started this process: a killed kernel, or a killed torchrun, leaves no training behind.
+    Linux alone can be asked for that."""
+    if _C is not None:
+        _C.prctl(_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def main(call: Path, processes: int) -> None:

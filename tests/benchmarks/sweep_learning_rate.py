@@ -21,8 +21,8 @@ SMILE (smile_6000), ``coe``: 271 pairs in batches of 8, 5e-5: 3.818 to 2.258; 36
 to 2.068. Notebook 02 of ``laptop`` on 1,079 pairs, batches of 2: 5e-5 reaches 2.161 at step 200, 1.988 at 400
 and 1.952 at the end (540), 1e-4 2.346, 2.089 and was stopped there; ``no_coe`` at 5e-5 rises from the base's
 3.701 to 3.899 at step 100 and ends at 3.515. On 1,200 synthetic pairs the two rates end alike: with the chain
-.859 at 5e-5 and .832 at 1e-4 (from 4.232), without it 1.711 at both (from 5.012). So ``laptop`` takes 5e-5. Not
-done: less than 5e-5 on SMILE, which ``no_coe`` seems to want.
+.859 at 5e-5 and .832 at 1e-4 (from 4.232), without it 1.711 at both (from 5.012). So ``laptop`` takes 5e-5.
+Not done: less than 5e-5 on SMILE, which ``no_coe`` seems to want.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from unittest import mock
 
@@ -144,6 +145,25 @@ def test_reward_in_two_processes_meets_the_negatives_of_one(base, items, tmp_pat
     half = RewardConfig(batch_size=2, max_steps=3, learning_rate=1e-3, checkpoint_steps=10)
     fewer = reward_model.train_reward(*given, tmp_path / "half", half, 1)
     assert losses(fewer, "train_loss")[0] < 0.8 * losses(alone, "train_loss")[0]  # fewer negatives: easier
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends children with their parent")
+def test_a_killed_kernel_leaves_no_training_behind(tmp_path):
+    script = tmp_path / "kernel.py"
+    script.write_text(
+        "import time\nfrom empathy_lib.models.processes import launch\n"
+        "def train(seconds):\n    print('begun', flush=True)\n    time.sleep(seconds)\n"
+        "launch(train, 600, processes=2)\n",
+        encoding="utf-8",
+    )
+    kernel = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, encoding="utf-8")
+    assert "begun" in kernel.stdout.readline()
+    left = psutil.Process(kernel.pid).children(recursive=True)
+    assert len(left) >= 3  # torchrun and two processes
+    kernel.kill()
+    kernel.wait()
+    _, alive = psutil.wait_procs(left, timeout=20)
+    assert not alive
 
 
 def test_several_machines_are_started_by_words_of_the_users(monkeypatch):
