@@ -1,0 +1,160 @@
+"""Does the reply depend on the chain? The policy reads its own reply again, after a chain that was changed.
+
+Knows: how a chain is changed, and the log-probability of the reply that followed it. Does not know: whether a
+chain is true (``reward.marking``). The idea is that of tests of faithful reasoning (arXiv 2307.13702), on
+log-probabilities in place of new samples: nothing is drawn, so a difference is no luck of sampling.
+
+Two things to say beside every figure. A changed chain is one that the policy would hardly write, so part of a
+loss is surprise. And a synthetic reply shares its chain's labels by construction: the post alone would give
+much of it. How the chains are changed is our choice; the paper has no such test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from empathy_lib.core.coe import LAYERS, Completion, parse
+from empathy_lib.core.schema import Item
+from empathy_lib.core.statistics import NOT_AVAILABLE, Score, bootstrap_mean, holm, paired_permutation
+from empathy_lib.models.decoding import read_prompts
+
+FILLER = "这里先不展开说。"
+CUTS = tuple(f"first {kept} layers" if kept else "no layer" for kept in range(4))
+CONDITIONS = {
+    "intact": "as written",
+    **{name: "the layers after these are left out, tags too" for name in CUTS},
+    "filler": f"every layer says {FILLER}",
+    "same topic": "the chain of another post of the topic",
+    "other topic": "the chain of a post of another topic",
+    "planted emotion": "L1 of a post with another emotion",
+    "planted intent": "L3 of a post with another intent",
+}
+
+
+def opening(layers: dict[str, str]) -> str:
+    """A completion up to its reply, with these layers alone."""
+    chain = "".join(f"<{name}>{text}</{name}>" for name, text in layers.items())
+    return f"<empathy_think>{chain}</empathy_think><answer>"
+
+
+def changed_chains(items: Sequence[Item], completions: Sequence[str]) -> list[dict[str, str]]:
+    """Of each completion, condition to its opening; a condition for which no other post serves is left out,
+    and a completion that is not well-formed has none.
+
+    The other post is the next one, in the order given, that serves; ``items`` are the completions' own.
+    """
+    parsed = [parse(completion) for completion in completions]
+    return [_changed(place, items, parsed) for place in range(len(items))]
+
+
+def _changed(place: int, items: Sequence[Item], parsed: Sequence[Completion | None]) -> dict[str, str]:
+    if (own := parsed[place]) is None:
+        return {}
+    layers = own.coe.model_dump()
+    made = {"intact": opening(layers)}
+    for kept, name in enumerate(CUTS):
+        made[name] = opening({layer: layers[layer] for layer in LAYERS[:kept]})
+    made["filler"] = opening(dict.fromkeys(LAYERS, FILLER))
+    item, others = items[place], [*range(place + 1, len(items)), *range(place)]
+    written = [(items[other], parsed[other].coe.model_dump()) for other in others if parsed[other]]
+
+    def first(serves) -> dict[str, str] | None:
+        return next((chain for other, chain in written if serves(other)), None)
+
+    def differs(label: str):
+        return lambda other: (
+            item.gold and other.gold and getattr(other.gold, label) != getattr(item.gold, label)
+        )
+
+    if same := first(lambda other: item.topic and other.topic == item.topic):
+        made["same topic"] = opening(same)
+    if foreign := first(lambda other: item.topic and other.topic and other.topic != item.topic):
+        made["other topic"] = opening(foreign)
+    for label, layer in (("emotion", "L1"), ("intent", "L3")):
+        if planted := first(differs(label)):
+            made[f"planted {label}"] = opening({**layers, layer: planted[layer]})
+    return made
+
+
+@torch.no_grad()
+def reply_log_probability(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    openings: Sequence[str],
+    reply: str,
+) -> np.ndarray:
+    """Mean log-probability of the reply's tokens after each opening, shape ``(len(openings),)``, in nats a
+    token. The prompt, which all share, is read once."""
+    asked = tokenizer(prompt)["input_ids"]
+    said = tokenizer(reply + "</answer>", add_special_tokens=False)["input_ids"]
+    rows = [tokenizer(text, add_special_tokens=False)["input_ids"] + said for text in openings]
+    width, device = max(map(len, rows)), model.device
+    # padding stands between the prompt and an opening, unseen, so that all replies end together
+    ids = torch.tensor([asked + [0] * (width - len(row)) + row for row in rows], device=device)
+    seen = torch.ones_like(ids)
+    for place, row in enumerate(rows):
+        seen[place, len(asked) : len(asked) + width - len(row)] = 0
+    cache = read_prompts(model, ids[:, : len(asked)], seen[:, : len(asked)])
+    places = (seen.cumsum(dim=1) - 1).clamp(min=0)[:, len(asked) - 1 :]
+    made = model(
+        input_ids=ids[:, len(asked) - 1 :],
+        attention_mask=seen,
+        position_ids=places,
+        past_key_values=cache,
+        logits_to_keep=len(said) + 1,
+    ).logits[:, :-1]
+    target = torch.tensor(said, device=device)
+    found = [row.float().log_softmax(-1)[torch.arange(len(said)), target].mean() for row in made]
+    return torch.stack(found).cpu().numpy()
+
+
+def dependence(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    items: Sequence[Item],
+    completions: Sequence[str],
+    prompts: Sequence[str],
+) -> pd.DataFrame:
+    """Mean log-probability of each own reply, a row a post with a well-formed completion, a column a
+    condition; NaN where a condition has no chain."""
+    rows = {}
+    for item, completion, prompt, made in zip(
+        items, completions, prompts, changed_chains(items, completions), strict=True
+    ):
+        if made:
+            answer = parse(completion).answer
+            found = reply_log_probability(model, tokenizer, prompt, list(made.values()), answer)
+            rows[item.id] = dict(zip(made, found.tolist(), strict=True))
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(CONDITIONS), dtype=float)
+
+
+def dependence_table(found: pd.DataFrame, *, resamples: int, rng: np.random.Generator) -> pd.DataFrame:
+    """What each change costs: the intact chain's log-probability minus the changed one's, in nats a token of
+    the reply, with interval, ``p_holm`` over the conditions, and ``preferred``, the share of posts whose
+    reply is likelier after the own chain."""
+    rows = {}
+    for name in list(CONDITIONS)[1:]:
+        both = found[["intact", name]].dropna()
+        test = paired_permutation(both["intact"], both[name], rng=rng, resamples=resamples)
+        rows[name] = {
+            "change": CONDITIONS[name],
+            **vars(test),
+            "preferred": (both["intact"] > both[name]).mean() if len(both) else np.nan,
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
+
+
+def area_over_curve(found: pd.DataFrame, *, resamples: int, rng: np.random.Generator) -> Score:
+    """Mean over the four cuts of what a reply loses, in nats a token: 0 where the layers do not matter to it.
+    One number a post, so that the interval is over posts."""
+    if found.empty:
+        return NOT_AVAILABLE
+    lost = found["intact"] - found[list(CUTS)].mean(axis=1)
+    return bootstrap_mean(lost, resamples=resamples, rng=rng)
