@@ -258,6 +258,9 @@ class MetricsConfig(Section):
         4, ge=1, description="completions a question that notebook 04 averages when it compares GRPO with SFT"
     )
     few_shot_examples: int = Field(2, ge=1)
+    chain_posts: int = Field(
+        60, ge=2, description="posts whose reply is read again after changed chains, in notebook 05"
+    )
     kind_judge: Literal["auto", "e5", "use", "none"] = Field(
         "auto",
         description="judge of another kind than the reward in notebooks 03 to 05, untrained here (where its "

@@ -100,7 +100,8 @@ def policy_stage(system: str, seed: int = 1) -> str:
     return stage + (f"_seed{seed}" if seed > 1 else "")
 
 
-def _policy_folder(run: Run, system: str, seed: int) -> Path:
+def policy_folder(run: Run, system: str, seed: int = 1) -> Path:
+    """Where a system's weights are, of one of its trainings; the base's own for what is not trained."""
     if system in ("base", "few_shot"):
         return base_folder(run)
     return run.stage(policy_stage(system, seed)) / _POLICY.get(system, "policy")
@@ -179,7 +180,7 @@ def _fill(
     done = len(_read(path)) if path.exists() else 0
     config = generation_of(run)
     size = config.batch_size
-    model, tokenizer = load_policy(_policy_folder(run, system, trained))
+    model, tokenizer = load_policy(policy_folder(run, system, trained))
     shots = few_shot_examples(run) if system == "few_shot" else []
     prompt_of: dict[str, Callable[[str], str]] = {
         "base": lambda q: base_prompt(tokenizer, q),
