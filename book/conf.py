@@ -11,7 +11,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EXECUTED = ROOT / "notebooks" / "executed" / "laptop"
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("0*.ipynb"))
-DOCS = ("course", "results", "limits", "glossary", "own-data", "study", "cost", "deidentification", "map")
+DOCS = (
+    "course",
+    "results",
+    "limits",
+    "glossary",
+    "own-data",
+    "export",
+    "study",
+    "cost",
+    "deidentification",
+    "map",
+)
 # The order of the side bar; the opening page is README.md. A test compares it with the files.
 PAGES = {
     "Notebooks": [f"notebooks/{name}" for name in NAMES],

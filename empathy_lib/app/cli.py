@@ -195,6 +195,7 @@ for _command in (
     cli_study.study,
     cli_study.unblind,
     cli_outputs.judge,
+    cli_outputs.export,
     cli_study.rate,
     cli_study.rank,
 ):
