@@ -17,6 +17,7 @@ DOCS = (
     "limits",
     "glossary",
     "own-data",
+    "export",
     "study",
     "cost",
     "scale",

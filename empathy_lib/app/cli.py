@@ -199,6 +199,7 @@ for _command in (
     cli_study.study,
     cli_study.unblind,
     cli_outputs.judge,
+    cli_outputs.export,
     cli_study.rate,
     cli_study.rank,
 ):

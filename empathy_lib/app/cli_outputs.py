@@ -1,6 +1,7 @@
-"""The commands for completions of any system, ``score`` and ``judge``.
+"""The commands for what systems make: ``score`` and ``judge`` completions of any, ``export`` a run's policy.
 
-Knows: their options and the lines on screen. Does not know: how a completion is scored or judged.
+Knows: their options and the lines on screen. Does not know: how a completion is scored or judged, what an
+exported folder holds.
 """
 
 from __future__ import annotations
@@ -157,6 +158,47 @@ def judge(
             f"the order of systems against that of raters ({found['agreement']['raters']}): "
             f"{found['agreement'][judging.OVERALL]}"
         )
+
+
+def export(
+    run_dir: Annotated[str, typer.Argument(metavar="RUN_DIR", help="Folder of a run, e.g. runs/laptop.")],
+    out: Annotated[str, typer.Option(metavar="FOLDER", help="Folder to write, new or empty.")],
+    system: Annotated[
+        str, typer.Option(metavar="NAME", help="Whose policy: grpo, sft or sft_no_coe.")
+    ] = "grpo",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a former export; anything else is never replaced.")
+    ] = False,
+    gguf: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="llama.cpp's convert_hf_to_gguf.py: write a GGUF file into the folder too."
+        ),
+    ] = None,
+    push: Annotated[
+        str | None,
+        typer.Option(metavar="OWNER/NAME", help="Upload to the hub too; without it nothing is sent."),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="With --push: a public repository; by default it is private.")
+    ] = False,
+) -> None:
+    """Write a run's trained policy as a folder that transformers, vLLM and the hub read, with its model
+    card."""
+    from empathy_lib.app import passing_on
+    from empathy_lib.app.export import export as write
+
+    if public and not push:
+        raise UserError("--public says how to --push; give --push OWNER/NAME, or leave it out")
+    if push:
+        passing_on.check_repo_id(push)
+    script = passing_on.converter(gguf) if gguf else None
+    folder = write(run_dir, out, system, force=force)
+    print(f"wrote {folder}: read README.md before you pass it on")
+    if script:
+        print(f"wrote {passing_on.write_gguf(folder, script)}")
+    if push:
+        print(f"uploaded to {passing_on.push(folder, push, public=public)}")
 
 
 def print_estimate(estimate: dict[str, float | None]) -> None:

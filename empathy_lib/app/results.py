@@ -190,6 +190,45 @@ def claim(headline: Headline, language: str = "en") -> str:
     )
 
 
+def system_table(headline: Headline, system: str, beside: tuple[str, ...] = ("base", "reference")) -> str:
+    """One system's figures as a Markdown table: each with its interval and n, and other systems' beside."""
+    columns = [SYSTEM_LABELS[system], "n", *(SYSTEM_LABELS[name] for name in beside)]
+    rows = []
+    for title, key, show in _COLUMNS:
+        n = str(headline.get(key.format(system), {}).get("n") or NOT_AVAILABLE)
+        others = [_cell(headline, key.format(name), show) for name in beside]
+        rows.append([title, _cell(headline, key.format(system), show), n, *others])
+    return markdown(["Figure", *columns], rows)
+
+
+def gain_table(headline: Headline) -> str:
+    """What GRPO changed against SFT, as a Markdown table."""
+    return markdown(["Paired difference", "Value", "n"], _reward_rows(headline, "grpo."))
+
+
+def _reward_rows(headline: Headline, prefix: str = "") -> list[list[str]]:
+    """Label, value and n of what notebooks 03 and 04 measured; ``prefix``: of these keys alone."""
+    rows = []
+    for label, key, show in _REWARD_ROWS:
+        if key.startswith(prefix):
+            entry = headline.get(key, {})
+            seeds = f", mean of {entry['seeds']} seeds" if entry.get("seeds", 1) > 1 else ""
+            rows.append([label + seeds, _cell(headline, key, show), str(entry.get("n") or NOT_AVAILABLE)])
+    return rows
+
+
+def harm_table(headline: Headline, system: str) -> str:
+    """The figures ``harm.*`` of a system as a Markdown table; empty where the run has none."""
+    rows = []
+    for key, entry in headline.items():
+        first, *parts = key.split(".")
+        if first == "harm" and system in parts:
+            show = _percent if str(entry.get("unit", "")).startswith("share") else _three
+            name = " ".join(part for part in parts if part != system).replace("_", " ")
+            rows.append([name, _cell(headline, key, show), str(entry.get("n") or NOT_AVAILABLE)])
+    return markdown(["Harm", "Value", "n"], rows) if rows else ""
+
+
 def results_table(headline: Headline, origin: str = ORIGIN[True]) -> str:
     """Three tables as Markdown, with a note above: systems, reward model, cost of each notebook.
 
@@ -202,11 +241,6 @@ def results_table(headline: Headline, origin: str = ORIGIN[True]) -> str:
         [label, *(_cell(headline, key.format(name), show) for _, key, show in _COLUMNS)]
         for name, label in SYSTEM_LABELS.items()
     ]
-    reward = []
-    for label, key, show in _REWARD_ROWS:
-        entry = headline.get(key, {})
-        seeds = f", mean of {entry['seeds']} seeds" if entry.get("seeds", 1) > 1 else ""
-        reward.append([label + seeds, _cell(headline, key, show), str(entry.get("n") or NOT_AVAILABLE)])
     cost = [
         [name, *(_cell(headline, f"{kind}.{name}", _one) for kind in ("wall_minutes", "peak_gib"))]
         for name in NOTEBOOKS
@@ -217,7 +251,7 @@ def results_table(headline: Headline, origin: str = ORIGIN[True]) -> str:
         [
             _NOTE.format(origin=origin),
             markdown(["System", *(title for title, _, _ in _COLUMNS)], systems),
-            markdown(["Reward model and GRPO", "Value", "n"], reward),
+            markdown(["Reward model and GRPO", "Value", "n"], _reward_rows(headline)),
             markdown(["Notebook", "Minutes", "Peak memory, GiB"], [*cost, ["**all six**", total, ""]]),
         ]
     )

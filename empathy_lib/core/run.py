@@ -243,6 +243,19 @@ class Run:
         seed = self.profile.seed
         return {"stage": name, "config": config, "seed": seed, "inputs": parents, "content": content}
 
+    def is_current(self, name: str) -> bool:
+        """Whether a finished stage, asked for with a plain dictionary as completions are, was built from what
+        the stages that it reads hold now."""
+        if not (self.path / name / MANIFEST).is_file():
+            return False
+        made = self.manifest(name)
+        try:
+            parents = {parent: self.manifest(parent).get("identity") for parent in made["inputs"]}
+        except UserError:  # a parent is not finished any more
+            return False
+        asked = {key: made[key] for key in ("stage", "config", "seed", "content")}
+        return digest({**asked, "inputs": parents}) == made["request"]
+
     @contextlib.contextmanager
     def build(
         self,

@@ -39,7 +39,8 @@ _STAGE = {
     "sft": "02_sft",
     "grpo": "04_grpo",
 }
-_POLICY = {"sft_no_coe": "no_coe/policy", "sft": "coe/policy", "grpo": "policy"}
+# Below the stage: the folder of a trained policy.
+POLICY = {"sft_no_coe": "no_coe/policy", "sft": "coe/policy", "grpo": "policy"}
 COMPARED = "grpo_"  # followed by one of grpo.comparisons: a system of notebook 04 alone
 _STOPS = re.compile(r"\n求助帖：|\n阅读求助帖")  # where a base model starts a task of its own
 
@@ -104,7 +105,7 @@ def policy_folder(run: Run, system: str, seed: int = 1) -> Path:
     """Where a system's weights are, of one of its trainings; the base's own for what is not trained."""
     if system in ("base", "few_shot"):
         return base_folder(run)
-    return run.stage(policy_stage(system, seed)) / _POLICY.get(system, "policy")
+    return run.stage(policy_stage(system, seed)) / POLICY.get(system, "policy")
 
 
 def completions_stage(

@@ -356,3 +356,15 @@ def test_manifest_is_plain_json(run):
         (run.stage("01_dataset") / MANIFEST).read_text(),
         parse_constant=lambda token: pytest.fail(f"{token} is no JSON"),
     )
+
+
+def test_a_stage_is_current_until_one_that_it_reads_holds_something_else(run):
+    build(run)
+    build(run, "completions/sft", {"greedy": True}, ["01_dataset"], made_of={"questions": ["a"]})
+    assert run.is_current("completions/sft") and not run.is_current("02_sft")
+    build(run, config={"size": 2}, content="x")
+    assert run.is_current("completions/sft"), "asked for otherwise, but the same"
+    build(run, content="another")
+    assert not run.is_current("completions/sft")
+    run.discard(["01_dataset"])
+    assert not run.is_current("completions/sft")
