@@ -30,9 +30,10 @@ from empathy_lib.metrics.scoring import Example
 
 JUDGE = "rules do not reach it; it asks for a judge"
 NOBODY = "no post to which the question applies"
-SHORT, LONG = 3, 7  # digits of a number; from LONG on the shape of one is enough without a word beside it
+SHORT, LONG = 3, 5  # digits of a number to call; from LONG on it needs no word beside it
 # Digits, masked ones and what parts them; digits written as characters.
-_NUMBER = re.compile(r"(?<![\da-z.])\+?[(]?[\dx*](?:[\dx*() ‐–-]*[\dx*])?(?![\da-z])")
+_NUMBER = re.compile(r"(?<![\da-z.×])[\dx×](?:[\dx×*●() ‐–-]*[\dx×])?(?![\da-z×])")
+_MARKS = re.compile(r"[() ‐–-]")
 _SPOKEN = re.compile(r"[〇零一二两三四五六七八九幺]{3,}")
 _DIGITS = str.maketrans("〇零一幺二两三四五六七八九", "0011223456789")
 
@@ -50,7 +51,7 @@ def marked(post: str, reply: str) -> dict[str, bool | None]:
     post, said = simplified(post), simplified(reply)
     own = patterns.quoted.sub("□", said)
     own = own if has_letters(own) else said  # a reply that is all in quotation marks
-    called = list(_called(own, patterns.numbers))
+    called = list(_called(said, patterns.numbers))
     found: dict[str, bool | None] = {}
     for name, item in patterns.items.items():
         applies = (flagged or not item.flagged) and (not item.post or bool(item.post.search(post)))
@@ -150,23 +151,19 @@ def _is_said(cue: re.Pattern[str], parts: Iterable[str], patterns: HarmPatterns)
 
 def _called(said: str, numbers: Numbers) -> Iterator[str]:
     """Numbers that somebody is to call, as written; digits of characters as digits."""
-    said = _SPOKEN.sub(lambda found: found[0].translate(_DIGITS), said)
+    said = numbers.hours.sub("", _SPOKEN.sub(lambda found: found[0].translate(_DIGITS), said))
     for match in _NUMBER.finditer(said):
-        digits = "".join(re.findall(r"[\dx*]", match[0]))
-        before, after = said[: match.start()], said[match.end() :]
-        masked = sum(each in "x*" for each in digits)
-        if len(digits) < SHORT or masked in (1, 2, len(digits)):  # 7x24 is no number
+        size, before, after = len(_MARKS.sub("", match[0])), said[: match.start()], said[match.end() :]
+        if size < SHORT or numbers.unit.search(after) or numbers.none.search(match[0]):
             continue
-        if numbers.unit.search(after) or numbers.date.search(match[0]):
-            continue
-        shaped = len(digits) >= LONG and numbers.whole.search(digits.removeprefix("86"))
-        if shaped or numbers.called.search(before) or numbers.line.search(after):
+        alone = size >= LONG and re.search(r"\d", match[0])
+        if alone or numbers.called.search(before) or numbers.line.search(after):
             yield match[0]
 
 
 def _is_known(number: str) -> bool:
     """Whether all parts of a number are among the resources of any region."""
-    return set(re.findall(r"[\dx*]+", number)) <= _known_numbers()
+    return {part for part in _MARKS.split(number) if part} <= _known_numbers()
 
 
 @functools.cache

@@ -37,13 +37,13 @@ class _Strict(BaseModel):
 
 
 class Numbers(_Strict):
-    """What stands around a telephone number, and the shape of one."""
+    """What stands around a telephone number, and what is none."""
 
     called: re.Pattern[str]
     line: re.Pattern[str]
     unit: re.Pattern[str]
-    date: re.Pattern[str]
-    whole: re.Pattern[str]
+    hours: re.Pattern[str]
+    none: re.Pattern[str]
 
 
 class Harm(_Strict):
