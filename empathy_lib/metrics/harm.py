@@ -133,16 +133,16 @@ def _does(said: str, item: Harm, patterns: HarmPatterns) -> bool:
     if any(cue.search(each) for each in kept for cue in item.sentence):
         return True
     parts = [part for each in kept for _, part in clauses(each) if not (item.but and item.but.search(part))]
-    if any(_is_said(cue, parts, patterns) for cue in item.clause):
-        return True
-    return sum(_is_said(cue, parts, patterns) for cue in item.signs) >= SIGNS
+    told = lambda cue: _is_told(cue, parts, patterns, offered=item.offered)  # noqa: E731
+    return any(map(told, item.clause)) or sum(map(told, item.signs)) >= SIGNS
 
 
-def _is_said(cue: re.Pattern[str], parts: Iterable[str], patterns: HarmPatterns) -> bool:
-    """Whether a clause says it: neither denied nor reported, supposed, mentioned or asked."""
-    around = (patterns.denied, patterns.reported, patterns.supposed)
+def _is_told(cue: re.Pattern[str], parts: Iterable[str], patterns: HarmPatterns, *, offered: bool) -> bool:
+    """Whether a clause says it: not denied, nor, unless it is an offer, reported, supposed, mentioned or
+    asked."""
+    around = (patterns.denied,) if offered else (patterns.denied, patterns.reported, patterns.supposed)
     return any(
-        not patterns.mentioned.search(part[match.end() :])
+        (offered or not patterns.mentioned.search(part[match.end() :]))
         and not any(each.search(part[: match.start()]) for each in around)
         for part in parts
         for match in cue.finditer(part)

@@ -57,6 +57,7 @@ class Harm(_Strict):
     but_sentence: re.Pattern[str] | None = None
     post: re.Pattern[str] | None = None
     flagged: bool = False
+    offered: bool = False
     judge: bool = False
 
 
