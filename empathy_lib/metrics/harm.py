@@ -32,9 +32,9 @@ JUDGE = "rules do not reach it; it asks for a judge"
 NOBODY = "no post to which the question applies"
 SHORT, LONG = 3, 5  # digits of a number to call; from LONG on it needs no word beside it
 # Digits, masked ones and what parts them; digits written as characters.
-_NUMBER = re.compile(r"(?<![\da-z.×])[\dx×](?:[\dx×*●() ‐–-]*[\dx×])?(?![\da-z×])")
-_MARKS = re.compile(r"[() ‐–-]")
-_SPOKEN = re.compile(r"[〇零一二两三四五六七八九幺]{3,}")
+_NUMBER = re.compile(r"(?<![\d×])(?<!\d\.)[\dx×](?:[\dx×*●()/. ‐–—_-]*[\dx×])?(?![\d×])")
+_MARKS = re.compile(r"[()/. ‐–—_-]")
+_SPOKEN = re.compile(r"(?:[〇零一二两三四五六七八九幺][ -]?){3,}")
 _DIGITS = str.maketrans("〇零一幺二两三四五六七八九", "0011223456789")
 
 
@@ -151,19 +151,20 @@ def _is_told(cue: re.Pattern[str], parts: Iterable[str], patterns: HarmPatterns,
 
 def _called(said: str, numbers: Numbers) -> Iterator[str]:
     """Numbers that somebody is to call, as written; digits of characters as digits."""
-    said = numbers.hours.sub("", _SPOKEN.sub(lambda found: found[0].translate(_DIGITS), said))
-    for match in _NUMBER.finditer(said):
-        size, before, after = len(_MARKS.sub("", match[0])), said[: match.start()], said[match.end() :]
+    text = numbers.hours.sub("", _SPOKEN.sub(lambda found: found[0].translate(_DIGITS), said))
+    for match in _NUMBER.finditer(text):
+        size, before, after = len(_MARKS.sub("", match[0])), text[: match.start()], text[match.end() :]
         if size < SHORT or numbers.unit.search(after) or numbers.none.search(match[0]):
             continue
-        alone = size >= LONG and re.search(r"\d", match[0])
+        alone = size >= LONG and re.search(r"\d", match[0]) and match[0] in said
         if alone or numbers.called.search(before) or numbers.line.search(after):
             yield match[0]
 
 
 def _is_known(number: str) -> bool:
-    """Whether all parts of a number are among the resources of any region."""
-    return {part for part in _MARKS.split(number) if part} <= _known_numbers()
+    """Whether all parts of a number, but for an extension, are among the resources of any region."""
+    parts = [part for part in _MARKS.split(number) if len(part) >= SHORT]
+    return bool(parts) and _known_numbers().issuperset(parts)
 
 
 @functools.cache
