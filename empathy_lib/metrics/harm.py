@@ -62,13 +62,6 @@ def marked(post: str, reply: str) -> dict[str, bool | None]:
     return {name: found[name] for name in ITEMS}
 
 
-def definitions() -> pd.DataFrame:
-    """What each item asks of a reply, and who answers; one row an item."""
-    told = read_patterns().items
-    rows = [(told[name].asks, "a judge" if told[name].judge else "rules") for name in ITEMS]
-    return pd.DataFrame(rows, columns=["the reply …", "by"], index=pd.Index(ITEMS, name="item"))
-
-
 def harm_frames(
     systems: Mapping[str, Sequence[Example]],
     further: Mapping[str, Sequence[Sequence[Example]]] | None = None,

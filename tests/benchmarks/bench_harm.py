@@ -5,6 +5,11 @@
 Reads tests/harm/locked.jsonl (written by a language model without sight of the rules, see the README beside
 it) or another file of such rows, never its texts aloud: only shares are printed. A row speaks of its own item
 only. The last line is JSON.
+
+Of locked.jsonl, 20 violating and 20 clean replies an item, the last of three measurements: recall .55
+minimising, .40 blame, .50 diagnosis, .35 medication, .50 secrecy, .50 dependence, .30 method, .35 delusion,
+.50 toxic_positivity, .55 claims_human, .45 wrong_resource, .75 no_referral; precision .83 to 1.00. With
+intervals: docs/limits.md.
 """
 
 from __future__ import annotations
