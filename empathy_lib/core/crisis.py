@@ -173,10 +173,24 @@ def answer(post: str, reply: Callable[[str], str], region: Region = "cn") -> str
         return fixed_text(region)
 
 
+def clauses(text: str) -> Iterator[tuple[int, str]]:
+    """Parts between signs, with where they begin; 《…》 is a title and no part of any."""
+    start = 0
+    for part in re.split(r"(《[^》]*》|[，。！？；：、,.!?;:\n…~～—\s]+)", text):
+        if part and not part.startswith("《"):
+            yield start, part
+        start += len(part)
+
+
+def simplified(text: str) -> str:
+    """The text in the usual width, small letters and simplified characters, without signs of no width."""
+    return "".join(map(_simple, text))
+
+
 def _found(text: str, places: list[int]) -> Iterator[tuple[int, str, str, tuple[int, int]]]:
     """Level, category, rule and span of every cue."""
     patterns = _patterns()
-    for start, clause in _clauses(text):
+    for start, clause in clauses(text):
         for rule in patterns.rules:
             matches = list(rule.cue.finditer(clause))
             if matches and rule.but and rule.but.search(clause):
@@ -209,15 +223,6 @@ def _lowered(clause: str, match: re.Match[str], patterns: _Patterns) -> int:
     if about_others and not before.endswith(("让我", "叫我", "逼我")):
         return 1
     return 1 if patterns.past.search(before) else 2
-
-
-def _clauses(text: str) -> Iterator[tuple[int, str]]:
-    """Parts between signs, with where they begin; 《…》 is a title and no part of any."""
-    start = 0
-    for part in re.split(r"(《[^》]*》|[，。！？；：、,.!?;:\n…~～—\s]+)", text):
-        if part and not part.startswith("《"):
-            yield start, part
-        start += len(part)
 
 
 @functools.lru_cache(maxsize=8192)
