@@ -178,6 +178,6 @@ def test_many_topics_are_gathered_in_one_bar():
     items = [Item(id=str(i), question="怎么办", topic=f"主题{i}", answers=[]) for i in range(50)]
     figure = plots.topics({"train": items}, "")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert len(labels) == plots.MAX_TOPICS + 1 and labels[-1] == "其他 10 个主题"
+    assert len(labels) == plots.MAX_TOPICS + 1 and labels[-1] == "其他 10 个主题 · others"
     assert figure.axes[0].containers[0][-1].get_width() == 10
     plt.close("all")
