@@ -6,7 +6,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from empathy_lib.core.run import NOTEBOOKS, read_json
+from empathy_lib.core.files import read_json
+from empathy_lib.core.run import NOTEBOOKS
 from empathy_lib.core.style import SYSTEM_LABELS
 from empathy_lib.models.systems import SYSTEMS
 

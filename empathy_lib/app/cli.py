@@ -144,7 +144,7 @@ def dataset(
 ) -> None:
     """Turn a counselling corpus into a CoE-annotated, leak-free dataset: splits, card, rejected.jsonl and
     report.json."""
-    from empathy_lib.core.run import read_json
+    from empathy_lib.core.files import read_json
     from empathy_lib.dataset import annotate, build, losses
 
     overrides = parse_assignments(assignments or [])

@@ -51,7 +51,7 @@ def score(
 ) -> None:
     """Score any system's completions with the metrics of notebook 05."""
     from empathy_lib.app.score import read_lines, score_lines
-    from empathy_lib.core.run import write_json
+    from empathy_lib.core.files import write_json
     from empathy_lib.metrics.scoring import Settings
 
     if segment not in ("word", "char"):
@@ -122,8 +122,8 @@ def judge(
 ) -> None:
     """Compare systems in pairs by a language model, each pair in both orders; posts and replies are
     de-identified and sent to it."""
+    from empathy_lib.core.files import cache_dir, write_json
     from empathy_lib.core.identity import file_digest
-    from empathy_lib.core.run import cache_dir, write_json
     from empathy_lib.human_eval.agreement import judge_agreement
     from empathy_lib.human_eval.ratings import read_ratings
     from empathy_lib.metrics import judge as judging

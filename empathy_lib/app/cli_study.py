@@ -189,7 +189,8 @@ def rank(
 ) -> None:
     """Rank systems from a study's ratings: Win@K, mean rank, strengths and differences, with intervals and
     p-values over raters and items."""
-    from empathy_lib.core.run import generator, write_json
+    from empathy_lib.core.files import write_json
+    from empathy_lib.core.run import generator
     from empathy_lib.human_eval.checks import count_passed, without_checks
     from empathy_lib.human_eval.intervals import Bootstrap
     from empathy_lib.human_eval.ratings import is_simulated, read_ratings, without_raters

@@ -24,7 +24,8 @@ from rich.text import Text
 
 from empathy_lib.core.config import WHEEL, load_profile
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import ROOT, cache_dir
+from empathy_lib.core.files import cache_dir
+from empathy_lib.core.run import ROOT
 
 LOCK = ROOT / "requirements.lock"
 MIN_MEMORY_GIB, LAPTOP_MEMORY_GIB, MIN_DISK_GIB = 6, 12, 5

@@ -18,8 +18,8 @@ from typing import Any
 from empathy_lib.app.model_card import model_card
 from empathy_lib.app.policy_facts import Facts, gather, open_run
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.files import read_json, write_json
 from empathy_lib.core.identity import git_commit
-from empathy_lib.core.run import read_json, write_json
 from empathy_lib.models.cache import whole_folder
 from empathy_lib.models.wheel import LICENCE_FILES
 

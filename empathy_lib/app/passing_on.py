@@ -18,7 +18,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from empathy_lib.app.export import PROVENANCE, sha256
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import read_json, write_json
+from empathy_lib.core.files import read_json, write_json
 
 GGUF = "model-bf16.gguf"
 CONVERTER = "convert_hf_to_gguf.py"

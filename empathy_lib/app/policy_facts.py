@@ -19,8 +19,9 @@ from safetensors import SafetensorError, safe_open
 from empathy_lib.app.results import Headline
 from empathy_lib.core.config import HUB, WHEEL, Profile, load_profile
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.files import read_json
 from empathy_lib.core.identity import digest
-from empathy_lib.core.run import Run, read_json, resolve_run_dir
+from empathy_lib.core.run import Run, resolve_run_dir
 from empathy_lib.dataset.card import licence_of
 from empathy_lib.models.prompts import COE_PROMPT, PLAIN_PROMPT
 from empathy_lib.models.systems import POLICY, completions_stage, policy_stage

@@ -19,7 +19,8 @@ import nbformat
 from empathy_lib.app.results import CHAINS, ORIGIN, Headline, claim, notebooks_table, results_table
 from empathy_lib.core.config import load_profile
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import NOTEBOOKS, ROOT, read_json, write_json, write_text
+from empathy_lib.core.files import read_json, write_json, write_text
+from empathy_lib.core.run import NOTEBOOKS, ROOT
 from empathy_lib.dataset.card import write_card
 
 SAMPLE_ITEMS = 12

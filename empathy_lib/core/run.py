@@ -1,7 +1,8 @@
 """Run folders: where a stage's artefact lies, when it is whole, and when it may be reused.
 
 Knows: run folder, manifest, atomic rename, requests, seeded generators, the headline file.
-Does not know: what any stage computes, or how content becomes a hash (``identity``).
+Does not know: what any stage computes, how content becomes a hash (``identity``), or how a single file is
+written (``files``).
 
 A stage is asked for by a *request*: its configuration, the seed, the content that it is built from (items,
 pairs, a reward function, as they are in the cell that asks), and what the stages that it reads hold. So
@@ -33,6 +34,7 @@ from pydantic import BaseModel
 from empathy_lib import __version__
 from empathy_lib.core.config import HUB, SYNTHETIC, Profile, load_profile
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.files import read_json, write_json
 from empathy_lib.core.identity import code_digest, digest, file_digest, git_commit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,48 +56,9 @@ _PACKAGES = {"01": "dataset", "02": "sft", "03": "reward", "04": "grpo", "05": "
 _VERSIONS = ("torch", "transformers", "trl", "peft", "datasets", "sentence-transformers", "numpy")
 
 
-def cache_dir() -> Path:
-    """Folder of what several runs share (trimmed bases, the teacher's replies): ``$EMPATHY_CACHE``, else
-    ``~/.cache/empathy-r1``."""
-    return Path(os.environ.get("EMPATHY_CACHE") or Path.home() / ".cache" / "empathy-r1")
-
-
 def generator(seed: int, purpose: str) -> np.random.Generator:
     """A generator of its own for each (seed, purpose), so that a new draw in one place changes no other."""
     return np.random.default_rng([seed, *hashlib.sha256(purpose.encode()).digest()[:8]])
-
-
-def write_text(path: Path, text: str, *, private: bool = False) -> None:
-    """Write UTF-8 text so that a reader sees the old file or the new one, never half of one; ``private``:
-    only its owner can read it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    mode = 0o600 if private else 0o666
-    with open(
-        temporary, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, mode)
-    ) as handle:
-        handle.write(text)
-    os.replace(temporary, path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON as :func:`write_text` does."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON; :class:`UserError` names the file if it is missing or broken."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path}: no such file; run the notebook that writes it first (see docs/map.md)"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text; delete it and run its notebook again") from error
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}, line {error.lineno}: not valid JSON; delete it and run its notebook again"
-        ) from error
 
 
 def peak_gib() -> float:

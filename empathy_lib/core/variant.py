@@ -11,7 +11,8 @@ from pathlib import Path
 
 from empathy_lib.core.config import Profile
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import RATINGS, Run, read_json, write_json
+from empathy_lib.core.files import read_json, write_json
+from empathy_lib.core.run import RATINGS, Run
 
 
 def copy_run(source: Path, target: Path) -> list[str]:

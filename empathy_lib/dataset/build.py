@@ -17,7 +17,8 @@ from empathy_lib.core.coe import LAYERS
 from empathy_lib.core.config import SYNTHETIC, DatasetConfig, Profile
 from empathy_lib.core.crisis import FLAGGED
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import MANIFEST, Run, cache_dir, generator, peak_gib, read_json, write_json
+from empathy_lib.core.files import cache_dir, read_json, write_json
+from empathy_lib.core.run import MANIFEST, Run, generator, peak_gib
 from empathy_lib.core.schema import Item, read_jsonl, write_jsonl
 from empathy_lib.core.statistics import wilson_share
 from empathy_lib.core.text import visible_length

@@ -19,7 +19,7 @@ from empathy_lib import __version__
 from empathy_lib.core.coe import LAYERS
 from empathy_lib.core.config import DatasetConfig
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import write_json
+from empathy_lib.core.files import write_json
 from empathy_lib.core.schema import Gold, Item
 from empathy_lib.dataset import card
 

@@ -17,7 +17,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from empathy_lib.core.run import Run, read_json
+from empathy_lib.core.files import read_json
+from empathy_lib.core.run import Run
 from empathy_lib.core.schema import Item
 from empathy_lib.core.style import caption
 from empathy_lib.core.text import visible_length

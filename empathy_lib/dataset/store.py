@@ -15,7 +15,7 @@ from typing import Any, overload
 
 from joblib import Parallel, cpu_count, delayed
 
-from empathy_lib.core.run import cache_dir
+from empathy_lib.core.files import cache_dir
 from empathy_lib.core.schema import Item
 
 CHUNK = 256  # items sent to a process at a time

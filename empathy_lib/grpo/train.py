@@ -22,7 +22,8 @@ from trl import GRPOConfig
 
 from empathy_lib.core.config import GenerationConfig, GRPOStageConfig
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import generator, write_json
+from empathy_lib.core.files import write_json
+from empathy_lib.core.run import generator
 from empathy_lib.core.schema import Item
 from empathy_lib.grpo.trainer import SharedPromptGRPOTrainer
 from empathy_lib.models import processes

@@ -27,8 +27,9 @@ import pandas as pd
 from empathy_lib.core import coe
 from empathy_lib.core.completions import Completions
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.files import write_json, write_text
 from empathy_lib.core.json_text import decode, parse_json
-from empathy_lib.core.run import digest, write_json, write_text
+from empathy_lib.core.run import digest
 from empathy_lib.human_eval import checks
 from empathy_lib.human_eval.blocks import blocks, deal
 from empathy_lib.human_eval.ratings import COLUMNS, SECONDS, STUDY

@@ -23,9 +23,9 @@ from pathlib import Path
 import pandas as pd
 
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.files import write_text
 from empathy_lib.core.json_text import nearest_name
 from empathy_lib.core.paper import DIMENSIONS
-from empathy_lib.core.run import write_text
 
 COLUMNS = ("rater", "item", "dimension", "system", "rank")
 SECONDS = "seconds"

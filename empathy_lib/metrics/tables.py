@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import generator, write_text
+from empathy_lib.core.files import write_text
+from empathy_lib.core.run import generator
 from empathy_lib.core.schema import Item
 from empathy_lib.core.statistics import Score, as_entry, bootstrap_mean, wilson_share
 from empathy_lib.core.text import visible_length

@@ -29,8 +29,8 @@ from transformers.utils import logging
 
 from empathy_lib.core.config import WHEEL, BaseModelConfig, GenerationConfig, local_path
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.files import cache_dir
 from empathy_lib.core.identity import digest, file_digest
-from empathy_lib.core.run import cache_dir
 from empathy_lib.models import attention, wheel
 from empathy_lib.models.cache import whole_folder
 from empathy_lib.models.decoding import use_quick_generate

@@ -25,7 +25,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, pr
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import cache_dir
+from empathy_lib.core.files import cache_dir
 from empathy_lib.models.cache import whole_folder
 from empathy_lib.models.wheel import remedy, wheel_file
 

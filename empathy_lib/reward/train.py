@@ -24,7 +24,8 @@ from transformers import PrinterCallback
 
 from empathy_lib.core.config import RewardConfig
 from empathy_lib.core.copying import has_letters
-from empathy_lib.core.run import Run, read_json, write_json
+from empathy_lib.core.files import read_json, write_json
+from empathy_lib.core.run import Run
 from empathy_lib.models import processes
 from empathy_lib.models.base import attention_name, device, working_dtype
 from empathy_lib.models.lengths import reading_length

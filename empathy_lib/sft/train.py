@@ -17,7 +17,7 @@ from trl import SFTConfig
 
 from empathy_lib.core.config import BaseModelConfig, SFTStageConfig
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import write_json
+from empathy_lib.core.files import write_json
 from empathy_lib.models import processes
 from empathy_lib.models.base import load_policy
 from empathy_lib.models.memory import releases_memory

@@ -26,7 +26,7 @@ import numpy as np
 from joblib import Parallel, cpu_count, delayed, parallel_config
 
 from empathy_lib.core.config import DatasetConfig
-from empathy_lib.core.run import cache_dir, read_json
+from empathy_lib.core.files import cache_dir, read_json
 from empathy_lib.dataset.build import build_dataset
 from empathy_lib.dataset.sources import read_source
 

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import psutil
 
+from empathy_lib.core.files import read_json
 from empathy_lib.core.identity import file_digest
-from empathy_lib.core.run import read_json
 
 STEPS = [
     f"{stage}.{field}={value}"

@@ -15,8 +15,9 @@ import pandas as pd
 from pydantic import BaseModel, Field
 
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.files import write_text
 from empathy_lib.core.identity import file_digest
-from empathy_lib.core.run import RATINGS, write_text
+from empathy_lib.core.run import RATINGS
 from empathy_lib.core.schema import iter_jsonl
 from empathy_lib.human_eval.design import KEY_FILE, STUDY_FILE, unblind
 from empathy_lib.human_eval.ratings import STUDY, write_ratings

@@ -27,9 +27,9 @@ import pandas as pd
 from pydantic import BaseModel, Field, ValidationError
 
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.files import write_json, write_text
 from empathy_lib.core.json_text import decode, parse_json
 from empathy_lib.core.paper import DIMENSIONS
-from empathy_lib.core.run import write_json, write_text
 from empathy_lib.core.schema import describe
 from empathy_lib.human_eval.design import Study, write_study
 from empathy_lib.human_eval.instructions import DIMENSION_TEXTS, instructions

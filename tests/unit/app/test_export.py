@@ -18,7 +18,8 @@ from empathy_lib.app.model_card import EXAMPLE
 from empathy_lib.core.config import GenerationConfig, LoraSettings
 from empathy_lib.core.crisis import CRISIS_LINE, HELPLINES
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import Run, read_json, write_json
+from empathy_lib.core.files import read_json, write_json
+from empathy_lib.core.run import Run
 from empathy_lib.core.schema import write_jsonl
 from empathy_lib.models.base import base_request, generate, load_policy
 from empathy_lib.models.prompts import COE_PROMPT, PLAIN_PROMPT, coe_prompt, plain_prompt

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from empathy_lib.core import run as artefacts
 from empathy_lib.core.config import parse_assignments
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import MANIFEST, RATINGS, Run, generator, peak_gib, read_json, write_json
+from empathy_lib.core.files import read_json, write_json
+from empathy_lib.core.run import MANIFEST, RATINGS, Run, generator, peak_gib
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -10,7 +10,7 @@ import pytest
 
 from empathy_lib.core.config import DatasetConfig, load_profile
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import read_json
+from empathy_lib.core.files import read_json
 from empathy_lib.core.schema import Item
 from empathy_lib.core.style import use_style
 from empathy_lib.dataset import figures as plots

@@ -17,7 +17,7 @@ from huggingface_hub import DatasetCard
 from empathy_lib.core.coe import LAYERS
 from empathy_lib.core.config import DatasetConfig
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import read_json
+from empathy_lib.core.files import read_json
 from empathy_lib.core.schema import Item, read_jsonl
 from empathy_lib.dataset import card
 from empathy_lib.dataset.build import build_dataset, load_splits

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.run import cache_dir
+from empathy_lib.core.files import cache_dir
 from empathy_lib.models import e5
 from empathy_lib.models.encoder import load_encoder
 from empathy_lib.models.wheel import NotInstalledError
