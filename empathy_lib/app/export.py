@@ -7,7 +7,6 @@ what the card says (``model_card``), how a policy was trained, where the folder 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import Any
 from empathy_lib.app.model_card import model_card
 from empathy_lib.app.policy_facts import Facts, gather, open_run
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.files import read_json, write_json
+from empathy_lib.core.files import read_json, sha256, write_json
 from empathy_lib.core.identity import git_commit
 from empathy_lib.models.cache import whole_folder
 from empathy_lib.models.wheel import LICENCE_FILES
@@ -119,8 +118,3 @@ def _edited(path: Path) -> Iterator[dict[str, Any]]:
     kept = {key: each for key, each in value.items() if key not in _DROPPED}
     yield kept
     write_json(path, kept)
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -6,6 +6,7 @@ Knows: the card's words, the hub's front matter, how each reader is told the pro
 
 from __future__ import annotations
 
+import json
 from typing import get_args
 
 import yaml
@@ -257,8 +258,8 @@ FROM ./model-bf16.gguf
 
 
 def _json(facts: Facts) -> str:
-    """The example's prompt as it stands in a JSON string; it holds no quotation mark."""
-    return '"' + facts.prompt.format(question=EXAMPLE).replace("\n", "\\n") + '"'
+    """The example's prompt as a JSON string."""
+    return json.dumps(facts.prompt.format(question=EXAMPLE), ensure_ascii=False)
 
 
 def _quoted(place: str, facts: Facts) -> str:

@@ -16,9 +16,9 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 
-from empathy_lib.app.export import PROVENANCE, sha256
+from empathy_lib.app.export import PROVENANCE
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.files import read_json, write_json
+from empathy_lib.core.files import read_json, sha256, write_json
 
 GGUF = "model-bf16.gguf"
 CONVERTER = "convert_hf_to_gguf.py"

@@ -195,9 +195,8 @@ def system_table(headline: Headline, system: str, beside: tuple[str, ...] = ("ba
     columns = [SYSTEM_LABELS[system], "n", *(SYSTEM_LABELS[name] for name in beside)]
     rows = []
     for title, key, show in _COLUMNS:
-        n = str(headline.get(key.format(system), {}).get("n") or NOT_AVAILABLE)
-        others = [_cell(headline, key.format(name), show) for name in beside]
-        rows.append([title, _cell(headline, key.format(system), show), n, *others])
+        own, others = key.format(system), [_cell(headline, key.format(name), show) for name in beside]
+        rows.append([title, _cell(headline, own, show), _n(headline, own), *others])
     return markdown(["Figure", *columns], rows)
 
 
@@ -211,21 +210,25 @@ def _reward_rows(headline: Headline, prefix: str = "") -> list[list[str]]:
     rows = []
     for label, key, show in _REWARD_ROWS:
         if key.startswith(prefix):
-            entry = headline.get(key, {})
-            seeds = f", mean of {entry['seeds']} seeds" if entry.get("seeds", 1) > 1 else ""
-            rows.append([label + seeds, _cell(headline, key, show), str(entry.get("n") or NOT_AVAILABLE)])
+            number = headline.get(key, {}).get("seeds", 1)
+            seeds = f", mean of {number} seeds" if number > 1 else ""
+            rows.append([label + seeds, _cell(headline, key, show), _n(headline, key)])
     return rows
+
+
+def _n(headline: Headline, key: str) -> str:
+    """How many posts a figure is of."""
+    return str(headline.get(key, {}).get("n") or NOT_AVAILABLE)
 
 
 def harm_table(headline: Headline, system: str) -> str:
     """The figures ``harm.*`` of a system as a Markdown table; empty where the run has none."""
-    rows = []
-    for key, entry in headline.items():
-        first, *parts = key.split(".")
-        if first == "harm" and system in parts:
-            show = _percent if str(entry.get("unit", "")).startswith("share") else _three
-            name = " ".join(part for part in parts if part != system).replace("_", " ")
-            rows.append([name, _cell(headline, key, show), str(entry.get("n") or NOT_AVAILABLE)])
+    prefix = f"harm.{system}."
+    rows = [
+        [key.removeprefix(prefix).replace("_", " "), _cell(headline, key, _percent), _n(headline, key)]
+        for key in headline
+        if key.startswith(prefix)
+    ]
     return markdown(["Harm", "Value", "n"], rows) if rows else ""
 
 

@@ -115,10 +115,15 @@ class Fault:
         return f"{self.kind}: {self.tag}"
 
 
+def opening(layers: Mapping[str, str]) -> str:
+    """A completion up to its reply, with these layers alone."""
+    chain = "".join(f"<{name}>{text}</{name}>" for name, text in layers.items())
+    return f"<empathy_think>{chain}</empathy_think><answer>"
+
+
 def render(coe: ChainOfEmpathy, answer: str) -> str:
     """Write a completion; ``parse(render(coe, answer))`` gives both back."""
-    chain = "".join(f"<{name}>{getattr(coe, name)}</{name}>" for name in LAYERS)
-    return f"<empathy_think>{chain}</empathy_think><answer>{_clean_text(answer)}</answer>"
+    return f"{opening(coe.model_dump())}{_clean_text(answer)}</answer>"
 
 
 def parse(text: str) -> Completion | None:
@@ -239,7 +244,7 @@ def to_html(text: str, *, label: str = "", expected: bool = True, note: str = ""
     faults. ``note``: a line about it, in grey.
     """
     completion = parse(text)
-    head = f"<div style='color:#555;font-size:85%'>{html.escape(label)}</div>" if label else ""
+    head = gloss_html(label) + gloss_html(note)
     if completion is None and not expected:
         body = f"<div style='white-space:pre-wrap'>{html.escape(text)}</div>"
     elif completion is None:
@@ -256,12 +261,11 @@ def to_html(text: str, *, label: str = "", expected: bool = True, note: str = ""
             f"<b style='color:{colour}'>{html.escape(title)}</b><br>{html.escape(value)}</div>"
             for colour, title, value in rows
         )
-    head += gloss_html(note)
     return f"<div style='border:1px solid #ddd;padding:6px;margin:4px 0;text-align:left'>{head}{body}</div>"
 
 
 def gloss_html(gloss: str) -> str:
-    """What a card shows beneath a post for readers without Chinese, escaped; nothing where there is none."""
+    """A small grey line of a card, such as a post's labels in English, escaped; nothing without text."""
     return f"<div style='color:#555;font-size:85%'>{html.escape(gloss)}</div>" if gloss else ""
 
 

@@ -6,7 +6,6 @@ dataset was built, or what is to be said about it in words; the words are those 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from empathy_lib import __version__
 from empathy_lib.core.coe import LAYERS
 from empathy_lib.core.config import DatasetConfig
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.files import write_json
+from empathy_lib.core.files import sha256, write_json
 from empathy_lib.core.schema import Gold, Item
 from empathy_lib.dataset import card
 
@@ -145,8 +144,6 @@ def _columns(files: list[Path]) -> set[str]:
 
 
 def _file_object(make: Callable[..., Any], split: str, path: Path) -> Any:
-    with path.open("rb") as handle:
-        sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
     return make(
         "FileObject",
         id=path.name,
@@ -155,7 +152,7 @@ def _file_object(make: Callable[..., Any], split: str, path: Path) -> Any:
         content_url=path.name,
         content_size=f"{path.stat().st_size} B",
         encoding_formats=[_FORMAT],
-        sha256=sha256,
+        sha256=sha256(path),
     )
 
 

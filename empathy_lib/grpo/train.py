@@ -106,7 +106,6 @@ def train_grpo(
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.jsonl"
-    processes.wait()
     # A policy that was finished is kept, whatever came after it.
     if (folder / "policy" / "done").is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -120,9 +119,7 @@ def train_grpo(
     count, prompt = config.max_steps * config.prompts_per_step, coe_prompt if chain else plain_prompt
     dataset = prompts_of(items, tokenizer, count, seed, prompt)
     longest = max(len(ids) for ids in tokenizer(list(dataset["prompt"]))["input_ids"])
-    rollouts = processes.share(
-        config.prompts_per_step * config.num_generations, "grpo.prompts_per_step × grpo.num_generations"
-    )
+    rollouts = _own_rollouts(config)
     compile_steps(model, rollouts, longest + generation.max_new_tokens)
     fitting = rows_per_pass(config, rollouts, longest, generation.max_new_tokens)
     config = config.model_copy(update={"micro_batch": fitting})
@@ -162,7 +159,7 @@ def grpo_arguments(
     tracking: Sequence[str] = (),
 ) -> GRPOConfig:
     """What TRL is told: the profile's ``grpo`` section, its sampling, and our variant of GRPO."""
-    rollouts = config.prompts_per_step * config.num_generations // processes.count()
+    rollouts = _own_rollouts(config)
     micro = min(config.micro_batch, rollouts)
     decoupled = config.aggregation == "decoupled"
     return GRPOConfig(
@@ -192,6 +189,12 @@ def grpo_arguments(
         save_steps=config.checkpoint_steps,
         model_init_kwargs=None,
     )
+
+
+def _own_rollouts(config: GRPOStageConfig) -> int:
+    """A step's completions, one process' part of them."""
+    batch = config.prompts_per_step * config.num_generations
+    return processes.share(batch, "grpo.prompts_per_step × grpo.num_generations")
 
 
 def rewards_of(

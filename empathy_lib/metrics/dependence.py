@@ -18,10 +18,10 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from empathy_lib.core.coe import LAYERS, Completion, parse
+from empathy_lib.core.coe import LAYERS, Completion, opening, parse
 from empathy_lib.core.schema import Item
 from empathy_lib.core.statistics import NOT_AVAILABLE, Score, bootstrap_mean, holm, paired_permutation
-from empathy_lib.models.decoding import read_prompts
+from empathy_lib.models.decoding import positions, read_prompts
 
 FILLER = "这里先不展开说。"
 CUTS = tuple(f"first {kept} layers" if kept else "no layer" for kept in range(4))
@@ -34,12 +34,6 @@ CONDITIONS = {
     "planted emotion": "L1 of a post with another emotion",
     "planted intent": "L3 of a post with another intent",
 }
-
-
-def opening(layers: dict[str, str]) -> str:
-    """A completion up to its reply, with these layers alone."""
-    chain = "".join(f"<{name}>{text}</{name}>" for name, text in layers.items())
-    return f"<empathy_think>{chain}</empathy_think><answer>"
 
 
 def changed_chains(items: Sequence[Item], completions: Sequence[str]) -> list[dict[str, str]]:
@@ -101,11 +95,10 @@ def reply_log_probability(
     for place, row in enumerate(rows):
         seen[place, len(asked) : len(asked) + width - len(row)] = 0
     cache = read_prompts(model, ids[:, : len(asked)], seen[:, : len(asked)])
-    places = (seen.cumsum(dim=1) - 1).clamp(min=0)[:, len(asked) - 1 :]
     made = model(
         input_ids=ids[:, len(asked) - 1 :],
         attention_mask=seen,
-        position_ids=places,
+        position_ids=positions(seen)[:, len(asked) - 1 :],
         past_key_values=cache,
         logits_to_keep=len(said) + 1,
     ).logits[:, :-1]

@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from empathy_lib.core.errors import UserError
+from empathy_lib.dataset.lexicon import read_yaml
 
 FILE = Path(__file__).parent / "harm_patterns.yaml"
 ITEMS = (
@@ -79,10 +79,11 @@ def read_patterns(path: Path = FILE) -> HarmPatterns:
     """The expressions, with <word> replaced by its list.
 
     Raises:
-        UserError: an item or field is missing, not known, or no regular expression; names file and field.
+        UserError: as :func:`read_yaml`; an item or field is missing, not known, or no regular expression;
+            names file and field.
     """
-    told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    words = told.get("words") if isinstance(told, dict) else None
+    told = read_yaml(path)
+    words = told.get("words")
     if not isinstance(words, dict) or not all(isinstance(each, str) for each in words.values()):
         raise UserError(f"{path.name}, field words: a mapping of names to expressions is needed")
     try:

@@ -121,7 +121,7 @@ class JsonlLog(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         """Cut what a killed run logged after its last checkpoint."""
-        if not state.is_world_process_zero:
+        if not processes.is_first():
             return
         kept = (
             [r for r in read_log(self.path) if r["step"] <= state.global_step]
@@ -162,7 +162,7 @@ class SampleLog(ItemLog):
 
     def on_save(self, args, state, control, model=None, **kwargs):
         """Write one record."""
-        if not state.is_world_process_zero:
+        if not processes.is_first():
             return
         training = model.training
         completions = generate(model, self.tokenizer, self.prompts, self.config, seed=0, greedy=True)
@@ -290,10 +290,15 @@ def trainer_arguments(folder: Path, seed: int, tracking: Sequence[str] = (), **m
 def finish_policy(
     model, tokenizer: PreTrainedTokenizerBase, start: Path, folder: Path, name: str = "policy"
 ) -> None:
-    """Save ``folder/policy``, trained from ``start``, and mark it whole; the checkpoints, no longer needed,
-    go. Of several processes the first does it, and the others wait."""
+    """:func:`finish` for a policy."""
+    finish(lambda target: save_policy(model, tokenizer, target), start, folder, name)
+
+
+def finish(save: Callable[[Path], None], start: Path, folder: Path, name: str) -> None:
+    """``save`` what was trained from ``start`` into ``folder/name`` and mark it whole; the checkpoints, no
+    longer needed, go. Of several processes the first does it, and the others wait."""
     if processes.is_first():
-        save_policy(model, tokenizer, folder / name)
+        save(folder / name)
         copy_licence(start, folder / name)
         (folder / name / "done").touch()
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)

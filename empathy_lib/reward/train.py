@@ -35,13 +35,13 @@ from empathy_lib.models.training import (
     JsonlLog,
     MasterAdamW,
     SaveByTime,
+    finish,
     last_checkpoint,
     planned_steps,
     read_log,
     trainer_arguments,
     warmup_steps,
 )
-from empathy_lib.models.wheel import copy_licence
 from empathy_lib.reward.batches import ByLengthLoss, TripletTrainer
 
 # One encoder reads both sides; each text is marked with its side, and answers pass a linear layer of their
@@ -123,7 +123,6 @@ def train_reward(
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.jsonl"
-    processes.wait()
     if (folder / "encoder" / "done").is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return read_log(log)
@@ -136,6 +135,7 @@ def train_reward(
     encoder.max_seq_length = room.tokens
     # examples for a model card, lest the library draws some: its progress bar is a red box in a notebook
     encoder.model_card_data.widget = [{"text": ""}]
+    own = processes.share(config.batch_size, "reward.batch_size")
     planned = planned_steps(len(triplets), config.batch_size, 1, config.epochs, config.max_steps)
     arguments = SentenceTransformerTrainingArguments(
         **trainer_arguments(folder / "checkpoints", seed, tracking, activation_checkpointing=False),
@@ -143,8 +143,8 @@ def train_reward(
         max_steps=config.max_steps,
         learning_rate=config.learning_rate,
         warmup_steps=warmup_steps(planned, config.warmup_ratio, config.warmup_steps),
-        per_device_train_batch_size=processes.share(config.batch_size, "reward.batch_size"),
-        per_device_eval_batch_size=processes.share(config.batch_size, "reward.batch_size"),
+        per_device_train_batch_size=own,
+        per_device_eval_batch_size=own,
         logging_steps=5,
         logging_first_step=True,
         prompts={column: prompts_of(encoder)[side] for column, side in SIDES.items()},
@@ -170,12 +170,8 @@ def train_reward(
     trainer.know([*triplets, *validation], config.near_batches)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
-    if processes.is_first():
-        encoder.to(torch.bfloat16).save(str(folder / "encoder"), create_model_card=False)
-        copy_licence(base, folder / "encoder")
-        (folder / "encoder" / "done").touch()
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    processes.wait()
+    save = lambda target: encoder.to(torch.bfloat16).save(str(target), create_model_card=False)  # noqa: E731
+    finish(save, base, folder, "encoder")
     return read_log(log)
 
 

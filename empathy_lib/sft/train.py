@@ -76,7 +76,6 @@ def train_sft(
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.jsonl"
-    processes.wait()
     # A policy that was finished is kept, whatever came after it.
     if (folder / "policy" / "done").is_file() or (folder / REFUSED / "done").is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
