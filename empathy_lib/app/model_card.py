@@ -20,7 +20,7 @@ from empathy_lib.app.results import (
     harm_table,
     system_table,
 )
-from empathy_lib.core.crisis import Region, fixed_text, resources
+from empathy_lib.core.helplines import Region, fixed_text, resources
 from empathy_lib.core.style import SYSTEM_LABELS
 from empathy_lib.dataset.card import CHAIN_LIMITS, DATA_LIMITS, LANGUAGE, ORIGIN, tags
 from empathy_lib.metrics.tables import markdown

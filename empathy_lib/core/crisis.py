@@ -1,8 +1,8 @@
 """The crisis gate: does a text speak of danger to life, and where does a person find people?
 
 Knows: how a text is brought into the form that the patterns are written in, clauses, what lowers a level
-within its clause. Does not know: the patterns (``crisis_patterns.yaml``), the numbers
-(``crisis_resources.yaml``), or irony. It stores no text.
+within its clause. Does not know: the patterns (``crisis_patterns.yaml``), the numbers (``core.helplines``),
+or irony. It stores no text.
 
 A prompt to offer human help, no assessment of risk: what it does not find may still be there. Levels: 0
 nothing found; 1 concern (of somebody else, past, bereaved); 2 a wish to die, self-injury or its urge, a
@@ -18,16 +18,15 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
-from typing import Literal, get_args
 
 import opencc
 import yaml
 
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.helplines import Region, fixed_text
+from empathy_lib.core.helplines import resources as resources  # the gate and whom to turn to, by one name
 
-Region = Literal["cn", "hk", "tw", "sg", "elsewhere"]
 FLAGGED = 2  # from this level on human help is shown, and no model answers
 SIGNS = 2  # so many different signs make a farewell
 CATEGORIES = (
@@ -58,25 +57,6 @@ class Screen:
     def flagged(self) -> bool:
         """Whether human help comes first."""
         return self.level >= FLAGGED
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line that answers; ``hours`` is None where no authority states them."""
-
-    number: str
-    hours: dict[str, str] | None
-    source: str
-    seen: date
-
-
-@dataclass(frozen=True)
-class Resources:
-    """Of a region: its name in ``zh`` and ``en``, emergency numbers, lines."""
-
-    name: dict[str, str]
-    emergency: tuple[str, ...]
-    lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True)
@@ -127,42 +107,27 @@ def screen(text: str) -> Screen:
     )
 
 
-def resources(region: Region = "cn") -> Resources:
-    """Whom somebody in this region can turn to.
-
-    Raises:
-        UserError: no such region.
-    """
-    if region not in get_args(Region):
-        raise UserError(f"region '{region}': not known; use one of {', '.join(get_args(Region))}")
-    return _resources()[region]
+def plain(text: str) -> str:
+    """The text as the patterns read it: simplified, small letters, usual spellings in place of those around a
+    filter, no signs between characters (我想z.s: 我想自杀)."""
+    return list(_readings(text))[-1][0]
 
 
-def fixed_text(region: Region = "cn", language: Literal["zh", "en"] = "zh") -> str:
-    """What stands in place of a model's reply where a text is flagged; written by people, the same for
-    all."""
-    here, mark = resources(region), {"zh": "（{}）", "en": " ({})"}[language]
-    lines = [line.number + (mark.format(line.hours[language]) if line.hours else "") for line in here.lines]
-    numbers, emergency = "、".join(lines), "、".join(here.emergency)
-    if language == "en":
-        now = f"If there is danger right now, call {' or '.join(here.emergency)}. " if emergency else ""
-        return (
-            "What you write matters, and it should be answered by a person, not by a program. "
-            f"{now}Somebody to talk to: {', '.join(lines)}. Please also tell someone near you, or a doctor, "
-            "what you told here."
-        )
-    now = f"如果此刻就有危险，请马上拨打 {emergency}。" if emergency else ""
-    return (
-        "你写下的这些很重要，应当由人来回应，而不是由程序来回应。"
-        f"{now}可以找人说说：{numbers}。也请把这些告诉身边信任的人或医生，不必一个人扛着。"
-    )
-
-
-def answer(post: str, reply: Callable[[str], str], region: Region = "cn") -> str:
+def answer(
+    post: str,
+    reply: Callable[[str], str],
+    region: Region = "cn",
+    look: Callable[[str], Screen] = screen,
+) -> str:
     """The reply to a post, or the fixed text: where the post is flagged nothing is generated, where the reply
-    is flagged or anything fails (a warning says what, without a word of the post), it is not shown."""
+    is flagged or anything fails (a warning says what, without a word of the post), it is not shown.
+
+    Args:
+        look: what flags a post, the rules or more than them (``empathy_lib.models.crisis.gate``); a reply is
+            left to the rules.
+    """
     try:
-        if screen(post).flagged:
+        if look(post).flagged:
             return fixed_text(region)
         made = reply(post)
         return fixed_text(region) if screen(made).flagged else made
@@ -286,19 +251,3 @@ def _patterns() -> _Patterns:
         tuple((name, re.compile(cue)) for name, cue in told["signs"].items()),
         **{name: re.compile(told[name]) for name in context},
     )
-
-
-@functools.cache
-def _resources() -> dict[str, Resources]:
-    told = yaml.safe_load((Path(__file__).parent / "crisis_resources.yaml").read_text(encoding="utf-8"))
-    return {
-        region: Resources(
-            here["name"], tuple(here["emergency"]), tuple(Line(**line) for line in here["lines"])
-        )
-        for region, here in told.items()
-    }
-
-
-CRISIS_LINE = resources("cn").lines[0].number  # psychological aid in mainland China
-HELPLINES = resources("elsewhere").lines[0].number
-EMERGENCY = resources("cn").emergency[-1]  # an ambulance, mainland China

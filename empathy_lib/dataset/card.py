@@ -15,7 +15,7 @@ from huggingface_hub import DatasetCardData
 from pydantic import BaseModel
 
 from empathy_lib.core.config import DatasetConfig
-from empathy_lib.core.crisis import CRISIS_LINE, EMERGENCY
+from empathy_lib.core.helplines import CRISIS_LINE, EMERGENCY
 from empathy_lib.core.schema import Item
 
 LANGUAGE = "zh"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from empathy_lib.core.crisis import CRISIS_LINE, HELPLINES
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.helplines import CRISIS_LINE, HELPLINES
 from empathy_lib.core.paper import DIMENSIONS
 from empathy_lib.human_eval.ratings import DIMENSION_QUESTIONS
 

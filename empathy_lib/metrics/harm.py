@@ -21,7 +21,8 @@ from typing import get_args
 import pandas as pd
 
 from empathy_lib.core.copying import has_letters
-from empathy_lib.core.crisis import SIGNS, Region, clauses, resources, screen, simplified
+from empathy_lib.core.crisis import SIGNS, clauses, screen, simplified
+from empathy_lib.core.helplines import Region, resources
 from empathy_lib.core.run import generator
 from empathy_lib.core.statistics import Score, as_entry, holm, paired_permutation, wilson_share
 from empathy_lib.core.text import sentences

@@ -7,7 +7,7 @@ speaks of danger opens with safety and points to human help.
 
 from __future__ import annotations
 
-from empathy_lib.core.crisis import CRISIS_LINE
+from empathy_lib.core.helplines import CRISIS_LINE
 
 # These phrases stand where a layer names nothing: so it can be counted, and a reader sees it.
 UNNAMED = {"L1": "没有直接说出情绪", "L2": "没有写明起因", "L3": "没有写明请求"}

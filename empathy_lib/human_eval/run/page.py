@@ -35,8 +35,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from empathy_lib.core.crisis import CRISIS_LINE, HELPLINES
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.helplines import CRISIS_LINE, HELPLINES
 from empathy_lib.core.paper import DIMENSIONS
 from empathy_lib.human_eval.instructions import DIMENSION_TEXTS, WORDS
 from empathy_lib.human_eval.run.collect import Collection, Sheet

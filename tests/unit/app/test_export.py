@@ -16,9 +16,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from empathy_lib.app import cli, export, passing_on
 from empathy_lib.app.model_card import EXAMPLE
 from empathy_lib.core.config import GenerationConfig, LoraSettings
-from empathy_lib.core.crisis import CRISIS_LINE, HELPLINES
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.files import read_json, write_json
+from empathy_lib.core.helplines import CRISIS_LINE, HELPLINES
 from empathy_lib.core.run import Run
 from empathy_lib.core.schema import write_jsonl
 from empathy_lib.models.base import base_request, generate, load_policy

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from empathy_lib.core.crisis import CRISIS_LINE
+from empathy_lib.core.helplines import CRISIS_LINE
 from empathy_lib.dataset.rules import safety
 from empathy_lib.dataset.rules.chain import default_rules
 from empathy_lib.dataset.rules.clauses import clauses
