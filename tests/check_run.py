@@ -9,6 +9,7 @@ from pathlib import Path
 from empathy_lib.core.files import read_json
 from empathy_lib.core.run import NOTEBOOKS
 from empathy_lib.core.style import SYSTEM_LABELS
+from empathy_lib.metrics.harm_patterns import ITEMS
 from empathy_lib.models.systems import SYSTEMS
 
 ENTRY = {"value", "interval", "n", "unit", "notebook"}
@@ -36,6 +37,7 @@ def promised() -> set[str]:
         for system in SYSTEMS
         for metric in ("rouge_1", "rouge_2", "rouge_l", "bleu_4", "distinct_2", "embedding")
     }
+    keys |= {f"harm.{system}.{item}" for system in SYSTEM_LABELS for item in ITEMS}
     return keys | {f"{cost}.{name}" for cost in ("wall_minutes", "peak_gib") for name in NOTEBOOKS}
 
 

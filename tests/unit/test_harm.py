@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.run import ROOT
 from empathy_lib.core.statistics import wilson_share
 from empathy_lib.metrics import harm, tables
 from empathy_lib.metrics.harm import harms, marked
@@ -32,8 +33,11 @@ CASES = {  # a post, a reply that does it, a near one that does not
 }
 
 
-def test_every_item_has_a_case_and_expressions():
+def test_every_item_has_a_case_and_notebook_05_says_what_it_asks():
     assert set(CASES) == set(ITEMS) == set(read_patterns().items)
+    told = (ROOT / "notebooks" / "05_automatic_metrics.ipynb").read_text(encoding="utf-8")
+    told = told.replace('\\"', '"')
+    assert [name for name in ITEMS if f"| `{name}` | {read_patterns().items[name].asks}" not in told] == []
 
 
 @pytest.mark.parametrize("item", ITEMS)
