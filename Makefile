@@ -1,7 +1,7 @@
 # Two commands matter: `make reproduce` and `make test`. Both do their own set-up; a second run installs nothing.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lab book resolve doctor clean
+.PHONY: help setup reproduce test lab book resolve verify doctor clean
 
 PROFILE ?= laptop
 PY := .venv/bin/python
@@ -96,6 +96,14 @@ resolve: setup ## Is every locked package there for Python 3.11 to 3.13? Asks th
 	    --python-version $$version -r requirements.lock; \
 	  echo "Python $$version: all there"; \
 	done
+
+# Three runs: the second repeats the first, the third has one thread. A table of what is the same goes into docs/repeat.md.
+verify: setup ## Does smoke repeat? Three runs in fresh folders, every artefact and checked cell compared
+	@set -eo pipefail; scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; \
+	for run in "2 first" "2 again" "1 single"; do set -- $$run; \
+	  OMP_NUM_THREADS=$$1 $(PY) -m empathy_lib reproduce --profile smoke --run-dir "$$scratch/$$2"; \
+	done; \
+	$(PY) tests/verify.py "$$scratch/first" again="$$scratch/again" "one thread"="$$scratch/single" --page docs/repeat.md
 
 doctor: setup ## Check this machine: each failed line says the remedy
 	@$(PY) -m empathy_lib doctor

@@ -21,6 +21,7 @@ DOCS = (
     "study",
     "cost",
     "scale",
+    "repeat",
     "deidentification",
     "map",
 )
