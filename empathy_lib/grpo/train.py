@@ -36,9 +36,9 @@ from empathy_lib.models.prompts import coe_prompt, plain_prompt
 from empathy_lib.models.training import (
     CompileParts,
     JsonlLog,
-    MasterAdamW,
     SampleLog,
     SaveByTime,
+    adamw,
     finish_policy,
     last_checkpoint,
     read_log,
@@ -138,7 +138,7 @@ def train_grpo(
         args=grpo_arguments(folder, config, generation, seed, tracking),
         train_dataset=dataset,
         processing_class=tokenizer,
-        optimizers=(MasterAdamW(model.parameters(), lr=config.learning_rate, eps=config.adam_epsilon), None),
+        optimizers=(adamw(model.parameters(), config.learning_rate, config.adam_epsilon), None),
         callbacks=callbacks,
     )
     # The reference policy of the KL runs as the policy does.

@@ -24,12 +24,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from transformers.trainer_utils import get_last_checkpoint
 
 from empathy_lib.core.config import GenerationConfig, LoraSettings
+from empathy_lib.core.errors import UserError
 from empathy_lib.models import processes
-from empathy_lib.models.base import generate
+from empathy_lib.models.base import device, generate, working_dtype
 from empathy_lib.models.compiling import compile_parts
 from empathy_lib.models.wheel import copy_licence
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+BETAS = (0.9, 0.99)  # of every AdamW here
 
 
 class MasterAdamW(torch.optim.Optimizer):
@@ -59,7 +62,7 @@ class MasterAdamW(torch.optim.Optimizer):
             {**group, "params": list(itertools.islice(unused, len(group["params"])))} for group in groups
         ]
         self.inner = torch.optim.AdamW(
-            groups, lr=lr, betas=(0.9, 0.99), eps=eps, weight_decay=weight_decay, fused=True
+            groups, lr=lr, betas=BETAS, eps=eps, weight_decay=weight_decay, fused=True
         )
         super().__init__(self.masters, {"lr": lr})
         self.param_groups = self.inner.param_groups
@@ -90,6 +93,30 @@ class MasterAdamW(torch.optim.Optimizer):
                 master.copy_(saved)
         self.inner.load_state_dict({k: v for k, v in state_dict.items() if k != "masters"})
         self.param_groups = self.inner.param_groups
+
+
+def adamw(
+    parameters: Iterable[torch.Tensor] | list[dict[str, Any]], lr: float, eps: float = 1e-8
+) -> torch.optim.Optimizer:
+    """AdamW for weights of this type: :class:`MasterAdamW` where any lies in bfloat16; float32 ones are their
+    own masters.
+
+    Raises:
+        UserError: bfloat16 weights where arithmetic is float16, whose scaled gradients they do not take.
+    """
+    given = list(parameters)
+    groups = given if isinstance(given[0], dict) else [{"params": given}]
+    if any(p.dtype == torch.bfloat16 for group in groups for p in group["params"]):
+        if float16_arithmetic():
+            raise UserError("bfloat16 weights: this card multiplies none; leave base_model.dtype at auto")
+        return MasterAdamW(given, lr=lr, eps=eps)
+    trained = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+    return torch.optim.AdamW(trained, lr=lr, betas=BETAS, eps=eps, weight_decay=0.0, fused=True)
+
+
+def float16_arithmetic() -> bool:
+    """Whether training runs in float16 over float32 weights: on cards without bfloat16 (T4, V100)."""
+    return device().type == "cuda" and working_dtype() == torch.float32
 
 
 def with_lora(model: PreTrainedModel, settings: LoraSettings) -> PreTrainedModel:
@@ -281,8 +308,9 @@ def trainer_arguments(folder: Path, seed: int, tracking: Sequence[str] = (), **m
         "use_cpu": not torch.cuda.is_available() and not torch.backends.mps.is_available(),
         "dataloader_pin_memory": torch.cuda.is_available(),
         "activation_checkpointing": torch.cuda.is_available(),
-        # no autocast: the weights have the arithmetic's type, see working_dtype and MasterAdamW
+        # no autocast but this: the weights have the arithmetic's type, see working_dtype and MasterAdamW
         "bf16": False,
+        "fp16": float16_arithmetic(),
         **more,
     }
 

@@ -33,8 +33,8 @@ from empathy_lib.models.memory import releases_memory
 from empathy_lib.models.training import (
     CompileParts,
     JsonlLog,
-    MasterAdamW,
     SaveByTime,
+    adamw,
     finish,
     last_checkpoint,
     planned_steps,
@@ -164,7 +164,7 @@ def train_reward(
         train_dataset=Dataset.from_list([{k: t[k] for k in SIDES} for t in triplets]),
         eval_dataset=Dataset.from_list([{k: t[k] for k in SIDES} for t in validation]),
         loss=ByLengthLoss(encoder, scale=1 / config.temperature, tokens_per_pass=config.tokens_per_pass),
-        optimizers=(MasterAdamW(rates, lr=config.learning_rate), None),
+        optimizers=(adamw(rates, lr=config.learning_rate), None),
         callbacks=[JsonlLog(log), SaveByTime(), CompileParts()],
     )
     trainer.know([*triplets, *validation], config.near_batches)

@@ -26,8 +26,8 @@ from empathy_lib.models.training import (
     CompileParts,
     ItemLog,
     JsonlLog,
-    MasterAdamW,
     SaveByTime,
+    adamw,
     finish_policy,
     last_checkpoint,
     looks_at_validation,
@@ -102,7 +102,7 @@ def train_sft(
         train_dataset=_dataset(kept),
         eval_dataset=_dataset(held),
         processing_class=tokenizer,
-        optimizers=(MasterAdamW(model.parameters(), lr=config.learning_rate), None),
+        optimizers=(adamw(model.parameters(), config.learning_rate), None),
         callbacks=[
             JsonlLog(log),
             SaveByTime(),

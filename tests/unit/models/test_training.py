@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from stages import Kill, run_grpo, run_reward, run_sft
 from transformers import TrainerControl
 
+from empathy_lib.core.errors import UserError
 from empathy_lib.grpo import train as grpo
 from empathy_lib.models import base as base_models
 from empathy_lib.models import training
@@ -141,3 +142,44 @@ def test_master_weights_keep_updates_that_bf16_would_round_away():
     other = training.MasterAdamW([torch.nn.Parameter(torch.zeros(8, dtype=torch.bfloat16))], lr=1e-4)
     other.load_state_dict(optimizer.state_dict())
     assert torch.equal(other.masters[0], optimizer.masters[0])
+
+
+@pytest.fixture
+def t4(monkeypatch):
+    """A card that multiplies no bfloat16."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+
+
+def test_float32_weights_are_their_own_masters_and_move_as_the_masters_would():
+    weights = [torch.nn.Parameter(torch.ones(4)) for _ in range(2)]
+    frozen = torch.nn.Parameter(torch.ones(4), requires_grad=False)
+    plain, master = training.adamw([weights[0], frozen], 1e-3), training.MasterAdamW([weights[1]], lr=1e-3)
+    assert type(plain) is torch.optim.AdamW
+    for _ in range(3):
+        for weight, optimizer in zip(weights, (plain, master), strict=True):
+            weight.grad = torch.arange(4.0)
+            optimizer.step()
+    assert torch.equal(*weights) and weights[0][3] < 1
+    assert [p is weights[0] for group in plain.param_groups for p in group["params"]] == [True]
+
+
+def test_bfloat16_weights_get_masters_and_groups_keep_their_rates():
+    slow, fast = (torch.nn.Parameter(torch.zeros(4, dtype=torch.bfloat16)) for _ in range(2))
+    optimizer = training.adamw([{"params": [slow]}, {"params": [fast], "lr": 1e-2}], 1e-3)
+    assert isinstance(optimizer, training.MasterAdamW)
+    assert [group["lr"] for group in optimizer.param_groups] == [1e-3, 1e-2]
+    slow, fast = (torch.nn.Parameter(torch.zeros(4)) for _ in range(2))
+    plain = training.adamw([{"params": [slow]}, {"params": [fast], "lr": 1e-2}], 1e-3)
+    assert [group["lr"] for group in plain.param_groups] == [1e-3, 1e-2]
+
+
+def test_float16_arithmetic_never_meets_bfloat16_weights(t4, tmp_path):
+    assert training.trainer_arguments(tmp_path / "run" / "checkpoints", 1)["fp16"]
+    assert type(training.adamw([torch.nn.Parameter(torch.ones(4))], 1e-3)) is torch.optim.AdamW
+    with pytest.raises(UserError, match=r"leave .* at auto"):
+        training.adamw([torch.nn.Parameter(torch.ones(4, dtype=torch.bfloat16))], 1e-3)
+
+
+def test_without_such_a_card_nothing_runs_in_float16(tmp_path):
+    assert not training.trainer_arguments(tmp_path / "run" / "checkpoints", 1)["fp16"]
