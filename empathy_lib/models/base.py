@@ -90,6 +90,7 @@ def _load(config: BaseModelConfig, folder: Path) -> tuple[PreTrainedModel, PreTr
         source = str(folder)
     else:
         source, arguments = config.source, {"revision": config.revision or "main", "use_safetensors": True}
+        arguments |= {"trust_remote_code": False}  # said, or transformers would ask
         if local := local_path(source):
             if not (local / "config.json").is_file():
                 raise UserError(

@@ -129,8 +129,9 @@ def load_encoder(source: str) -> Encoder:
         )
     where = str(local or source)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where)
-        model = AutoModel.from_pretrained(where, dtype=torch.float32, use_safetensors=True)
+        safe = {"trust_remote_code": False}  # said, or transformers would ask
+        tokenizer = AutoTokenizer.from_pretrained(where, **safe)
+        model = AutoModel.from_pretrained(where, dtype=torch.float32, use_safetensors=True, **safe)
     except (OSError, HFValidationError, ValueError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise UserError(

@@ -109,7 +109,7 @@ def config_of(source: str, revision: str | None = None) -> PretrainedConfig:
     if source in _KNOWN:
         return _KNOWN[source]
     try:
-        return AutoConfig.from_pretrained(source, revision=revision or "main")
+        return AutoConfig.from_pretrained(source, revision=revision or "main", trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UserError(
             f"base model '{source}': its config.json cannot be read ({str(error).splitlines()[0][:120]}); "
