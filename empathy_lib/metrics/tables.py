@@ -20,6 +20,7 @@ from empathy_lib.core.run import generator
 from empathy_lib.core.schema import Item
 from empathy_lib.core.statistics import Score, as_entry, bootstrap_mean, wilson_share
 from empathy_lib.core.text import visible_length
+from empathy_lib.dataset.glosses import bilingual
 from empathy_lib.metrics.registry import METRICS, PER_EXAMPLE
 from empathy_lib.reward.marking import ALL_MARKS, NO_GOLD
 
@@ -83,16 +84,17 @@ def headline_entry(table: pd.DataFrame, system: str, metric: str) -> dict[str, o
 
 
 def topic_groups(items: Sequence[Item], at_least: int = 5) -> pd.Series:
-    """Topic of each item by id, the largest first; topics with fewer than ``at_least`` items, and items
-    without one, come last as :data:`OTHER_TOPICS`."""
+    """Topic of each item by id, with its English name where it has one, the largest first; topics with fewer
+    than ``at_least`` items, and items without one, come last as :data:`OTHER_TOPICS`."""
     counts = Counter(item.topic for item in items)
     topics = {
-        item.id: item.topic if item.topic and counts[item.topic] >= at_least else OTHER_TOPICS
+        item.id: bilingual(item.topic) if item.topic and counts[item.topic] >= at_least else OTHER_TOPICS
         for item in items
     }
+    sizes = Counter(topics.values())
     return pd.Series(
         dict(
-            sorted(topics.items(), key=lambda entry: (entry[1] == OTHER_TOPICS, -counts[entry[1]], entry[1]))
+            sorted(topics.items(), key=lambda entry: (entry[1] == OTHER_TOPICS, -sizes[entry[1]], entry[1]))
         ),
         dtype=str,
     )
