@@ -37,7 +37,15 @@ def wrong_number(found: Any, right: Any, slips: Sequence[tuple[Any, str]] = ()) 
             return sentence
     if values.shape != due.shape:
         return f"the shape is {values.shape}; it should be {due.shape}"
-    return f"found {_said(values)}, where {_said(due)} is right"
+    if due.size < 2:
+        return f"found {_said(values)}, where {_said(due)} is right"
+    # one of them, so that the rest is left to find
+    wrong = np.flatnonzero(~np.isclose(values, due, rtol=1e-3, atol=1e-6, equal_nan=True))
+    first = wrong[0]
+    return (
+        f"{len(wrong)} of {due.size} numbers are wrong; at place {first} stands {_said(values.flat[first])}, "
+        f"where {_said(due.flat[first])} is right"
+    )
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:
