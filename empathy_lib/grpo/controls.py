@@ -64,9 +64,10 @@ def who_sees(gain: PairedTest, judges: Mapping[str, PairedTest]) -> str:
         gain: GRPO minus SFT in the reward that GRPO was trained on.
         judges: the same difference by judges that it never met; one that is not available is named.
     """
-    if not gain.low > 0:
-        return "the reward itself sees no clear gain, so there is none for other judges to see"
     seen = [name for name, test in judges.items() if test.low > 0]
+    if not gain.low > 0:
+        others = f", though {' and '.join(seen)} does" if seen else ", nor does any other judge"
+        return f"the reward itself sees no clear gain{others}"
     unseen = [name for name, test in judges.items() if test.low <= 0]
     unknown = [name for name, test in judges.items() if math.isnan(test.low)]
     said = f"the gain is clear to {' and '.join(seen)}" if seen else "ONLY THE REWARD SEES THIS GAIN"

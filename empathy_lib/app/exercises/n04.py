@@ -24,6 +24,8 @@ _ANSWERS = (
     ("该怎么办？先睡一觉吧。", 0.0, "its only question is copied from the post; it must earn 0"),
     ("", 0.0, "an empty answer must earn 0"),
     ("你最担心的是什么？", 1.0, "an answer that asks a question of its own must earn 1"),
+    ("最近睡得好吗？你最担心的是什么？", 1.0, "two questions earn 1, as one does"),
+    ("该怎么办？你最担心的是什么？", 1.0, "one question of its own is enough, whatever else it asks"),
 )
 
 
@@ -94,24 +96,27 @@ def exercise_3(up: Iterable[float], down: Iterable[float]) -> str | None:
 def exercise_4(sharpening: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> str | None:
     """The share of GRPO's gain that greedy decoding of SFT gives too."""
     sampled, greedy = np.array([0.2, 0.4, 0.6]), np.array([0.55, 0.55, 0.55])
-    grpo = np.array([1.0, 1.0, 1.0])
+    grpo = np.array([0.8, 0.9, 1.0])
     slips = [
         (0.15, "that is what greedy decoding gains; divide it by what GRPO gains"),
-        (0.6, "that is GRPO's gain; the question is which share of it greedy decoding gives"),
-        (0.75, "that is the share which greedy decoding does not explain; take the other one"),
-        (0.55, "you divide the levels; divide the gains over SFT's samples"),
-        (0.375, "you divide by SFT's level; divide by GRPO's gain"),
-        (4.0, "the fraction stands upside down"),
+        (0.5, "that is GRPO's gain; the question is which share of it greedy decoding gives"),
+        (0.7, "that is the share which greedy decoding does not explain; take the other one"),
+        (0.55 / 0.9, "you divide the levels; divide the gains over SFT's samples"),
+        (0.15 / 0.4, "you divide by SFT's level; divide by GRPO's gain"),
+        (0.15 / 0.9, "you divide by GRPO's level; divide by its gain over SFT's samples"),
+        (0.5 / 0.15, "the fraction stands upside down"),
         ((greedy - sampled) / (grpo - sampled), "you divide post by post; take the means first"),
     ]
-    if wrong := wrong_number(sharpening(sampled, greedy, grpo), 0.25, slips):
+    if wrong := wrong_number(sharpening(sampled, greedy, grpo), 0.3, slips):
         return wrong
-    if wrong := wrong_number(sharpening(sampled, sampled - 0.1, grpo), -1 / 6):
+    if wrong := wrong_number(sharpening(sampled, sampled - 0.1, grpo), -0.2):
         return f"greedy decoding may do worse than sampling, and the share is negative then: {wrong}"
-    with np.errstate(all="ignore"):
-        nothing = sharpening(grpo, greedy, grpo)
-    if not (isinstance(nothing, float | np.floating) and math.isnan(nothing)):
-        return f"where GRPO gains nothing there is no share: return float('nan'), not {nothing}"
+    for less in (0.0, 0.2):
+        with np.errstate(all="ignore"):
+            nothing = sharpening(grpo, greedy, grpo - less)
+        if not (isinstance(nothing, float | np.floating) and math.isnan(nothing)):
+            lost = "loses" if less else "gains nothing"
+            return f"where GRPO {lost} there is no share: return float('nan'), not {nothing}"
     return None
 
 

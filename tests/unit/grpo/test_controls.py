@@ -49,7 +49,10 @@ def test_a_gain_that_only_the_reward_sees_is_named():
         return PairedTest((low + high) / 2, low, high, 0.5, 9)
 
     clear, none, lost, missing = gain(0.1, 0.3), gain(-0.1, 0.1), gain(-0.3, -0.1), gain(np.nan, np.nan)
-    assert grpo.who_sees(none, {"A": clear}).startswith("the reward itself sees no clear gain")
+    assert grpo.who_sees(none, {"A": clear}) == "the reward itself sees no clear gain, though A does"
+    assert (
+        grpo.who_sees(none, {"A": none}) == "the reward itself sees no clear gain, nor does any other judge"
+    )
     assert grpo.who_sees(missing, {"A": clear}).startswith("the reward itself sees no clear gain")
     assert grpo.who_sees(clear, {"A": clear, "B": clear}) == "the gain is clear to A and B"
     assert grpo.who_sees(clear, {"A": clear, "B": none}) == "the gain is clear to A; not to B"
