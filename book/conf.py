@@ -22,6 +22,7 @@ DOCS = (
     "cost",
     "scale",
     "repeat",
+    "security",
     "deidentification",
     "map",
 )
