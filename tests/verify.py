@@ -101,14 +101,17 @@ def stages(first: Path, other: Path) -> tuple[dict[str, Counter], list[str]]:
     return counts, odd
 
 
-def cells(run: Path) -> dict[str, list[str]]:
+def cells(run: Path) -> dict[str, str]:
     """What each checked cell shows as text, by notebook and cell."""
     shown = {}
     for path in sorted((run / "notebooks").glob("*.ipynb")):
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "code" and cell.source.startswith(CHECKED):
-                texts = [out.get("text") or out.get("data", {}).get("text/plain", "") for out in cell.outputs]
-                shown[f"{path.stem} {cell.id}"] = texts
+                outs = [
+                    out for out in cell.outputs if out.get("name") != "stderr"
+                ]  # nor does nbval look there
+                texts = [out.get("text") or out.get("data", {}).get("text/plain", "") for out in outs]
+                shown[f"{path.stem} {cell.id}"] = "".join(texts)  # one stream may arrive in pieces
     return shown
 
 

@@ -329,6 +329,8 @@ def reproduce(plan: Plan, console: Console) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     say(f"profile {plan.request.profile}, run folder {plan.run_dir}")
+    # kernels inherit it: a library that walks over a set then draws a figure the same way each time
+    os.environ.setdefault("PYTHONHASHSEED", "0")
     progress = ProgressLines(console)
     reached = plan.notebooks[0]
     try:

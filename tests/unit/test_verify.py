@@ -72,6 +72,16 @@ def test_other_weights_are_different(runs):
     assert "1 different" in row(verify.table(runs[0], {"a": runs[1]})[0], "a")["02_sft"]
 
 
+def test_pieces_of_a_stream_and_warnings_are_no_difference(runs):
+    path = runs[1] / "notebooks/02_coe_sft.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    pieces = [nbformat.v4.new_output("stream", text=text) for text in ("1", "\n")]
+    warned = nbformat.v4.new_output("stream", name="stderr", text="loading took 0.3 seconds")
+    notebook.cells[0].outputs = [warned, *pieces]
+    nbformat.write(notebook, path)
+    assert verify.table(runs[0], {"again": runs[1]})[1] == []
+
+
 def test_a_missing_file_and_a_changed_checked_cell_are_faults_of_any_run(runs):
     (runs[1] / "02_sft/texts.jsonl").unlink()
     path = runs[1] / "notebooks/02_coe_sft.ipynb"
