@@ -23,6 +23,14 @@ def test_every_page_of_the_repository_is_in_the_book_once():
     assert CONF["PAGES"]["Notebooks"] == [f"notebooks/{name}" for name in NOTEBOOKS]
 
 
+def test_no_page_links_to_a_page_that_the_book_leaves_out():
+    listed = {page for pages in CONF["PAGES"].values() for page in pages} | {CONF["root_doc"]}
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
+        for target in re.findall(r"\]\(([^):#]+\.md)[)#]", page.read_text(encoding="utf-8")):
+            linked = (page.parent / target).resolve().relative_to(ROOT).with_suffix("").as_posix()
+            assert linked in listed, f"{page.name} links to {target}"
+
+
 def test_a_page_is_the_executed_notebook_where_one_is_published():
     name = NOTEBOOKS[0]
     source = ["as committed, without outputs"]
