@@ -81,11 +81,6 @@ def compared(one: Path, other: Path) -> str:
     return "near" if (abs(numbers - theirs) <= room).all() else "different"
 
 
-def stage_of(name: str) -> str:
-    """The first folder of a file's place, or the file itself."""
-    return name.split("/")[0]
-
-
 def stages(first: Path, other: Path) -> tuple[dict[str, Counter], list[str]]:
     """Of each stage how many files are what, and the names of those that are not identical or are missing."""
     mine, theirs = artefacts(first), artefacts(other)
@@ -95,7 +90,7 @@ def stages(first: Path, other: Path) -> tuple[dict[str, Counter], list[str]]:
     )
     for name in sorted(mine.keys() & theirs.keys()):
         found = compared(mine[name], theirs[name])
-        counts[stage_of(name)][found] += 1
+        counts[name.split("/")[0]][found] += 1
         if found != "identical":
             odd.append(f"{found}: {name}")
     return counts, odd

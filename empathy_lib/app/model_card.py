@@ -79,12 +79,8 @@ def _help(facts: Facts) -> str:
     rows = []
     for region in get_args(Region):
         here = resources(region)
-        lines = [
-            line.number + (f" ({line.hours['en']})" if line.hours else "") for line in here.lines
-        ]  # a field that no authority confirms is empty
-        rows.append(
-            [f"{here.name['en']} {here.name['zh']}", ", ".join(lines), ", ".join(here.emergency) or "–"]
-        )
+        lines = ", ".join(line.said("en") for line in here.lines)
+        rows.append([f"{here.name['en']} {here.name['zh']}", lines, ", ".join(here.emergency) or "–"])
     return f"""\
 ## Help by people
 

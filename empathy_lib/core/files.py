@@ -53,6 +53,19 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def read_pinned(path: Path, expected: str, what: str, remedy: str = "") -> bytes:
+    """A file's bytes, once they have the pinned SHA-256.
+
+    Raises:
+        UserError: they have not; it names ``what`` the file is, and the ``remedy``.
+    """
+    data = path.read_bytes()
+    if (found := hashlib.sha256(data).hexdigest()) != expected:
+        told = f"{what} {path.name}: SHA-256 is {found}, expected {expected}"
+        raise UserError(f"{told}; remedy: {remedy}" if remedy else told)
+    return data
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, as ``sha256sum`` gives it."""
     with path.open("rb") as handle:

@@ -28,6 +28,11 @@ class Line:
     source: str
     seen: date
 
+    def said(self, language: Literal["zh", "en"]) -> str:
+        """The number, and its hours in brackets where an authority states them."""
+        mark = {"zh": "（{}）", "en": " ({})"}[language]
+        return self.number + (mark.format(self.hours[language]) if self.hours else "")
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -52,8 +57,8 @@ def resources(region: Region = "cn") -> Resources:
 def fixed_text(region: Region = "cn", language: Literal["zh", "en"] = "zh") -> str:
     """What stands in place of a model's reply where a text is flagged; written by people, the same for
     all."""
-    here, mark = resources(region), {"zh": "（{}）", "en": " ({})"}[language]
-    lines = [line.number + (mark.format(line.hours[language]) if line.hours else "") for line in here.lines]
+    here = resources(region)
+    lines = [line.said(language) for line in here.lines]
     numbers, emergency = "、".join(lines), "、".join(here.emergency)
     if language == "en":
         now = f"If there is danger right now, call {' or '.join(here.emergency)}. " if emergency else ""

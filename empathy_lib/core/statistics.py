@@ -40,6 +40,13 @@ class PairedTest:
     p: float
     n: int
 
+    @property
+    def verdict(self) -> str:
+        """Where the interval puts ``a``: "above" or "below" ``b``, or "not clearly different from" it."""
+        if self.low > 0:
+            return "above"
+        return "below" if self.high < 0 else "not clearly different from"
+
     def __str__(self) -> str:
         if math.isnan(self.difference):
             return "not available"

@@ -65,10 +65,11 @@ def who_sees(gain: PairedTest, judges: Mapping[str, PairedTest]) -> str:
         judges: the same difference by judges that it never met; one that is not available is named.
     """
     seen = [name for name, test in judges.items() if test.low > 0]
-    if not gain.low > 0:
-        others = f", though {' and '.join(seen)} does" if seen else ", nor does any other judge"
-        return f"the reward itself sees no clear gain{others}"
     unseen = [name for name, test in judges.items() if test.low <= 0]
+    if not gain.low > 0:
+        others = ", nor does any other judge" if unseen else ""
+        others = f", though {' and '.join(seen)} does" if seen else others
+        return f"the reward itself sees no clear gain{others}"
     unknown = [name for name, test in judges.items() if math.isnan(test.low)]
     said = f"the gain is clear to {' and '.join(seen)}" if seen else "ONLY THE REWARD SEES THIS GAIN"
     said += f"; not to {' or '.join(unseen)}" if unseen else ""

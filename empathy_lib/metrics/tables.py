@@ -86,18 +86,11 @@ def headline_entry(table: pd.DataFrame, system: str, metric: str) -> dict[str, o
 def topic_groups(items: Sequence[Item], at_least: int = 5) -> pd.Series:
     """Topic of each item by id, with its English name where it has one, the largest first; topics with fewer
     than ``at_least`` items, and items without one, come last as :data:`OTHER_TOPICS`."""
-    counts = Counter(item.topic for item in items)
-    topics = {
-        item.id: bilingual(item.topic) if item.topic and counts[item.topic] >= at_least else OTHER_TOPICS
-        for item in items
-    }
-    sizes = Counter(topics.values())
-    return pd.Series(
-        dict(
-            sorted(topics.items(), key=lambda entry: (entry[1] == OTHER_TOPICS, -sizes[entry[1]], entry[1]))
-        ),
-        dtype=str,
-    )
+    names = {item.id: bilingual(item.topic) if item.topic else "" for item in items}
+    counts = Counter(names.values())
+    topics = {key: name if name and counts[name] >= at_least else OTHER_TOPICS for key, name in names.items()}
+    order = sorted(topics.items(), key=lambda entry: (entry[1] == OTHER_TOPICS, -counts[entry[1]], entry[1]))
+    return pd.Series(dict(order), dtype=str)
 
 
 def length_groups(items: Sequence[Item]) -> pd.Series:

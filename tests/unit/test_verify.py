@@ -1,7 +1,7 @@
 """tests/verify.py: what counts as the same run, as a near one, and as another."""
 
-import importlib.util
 import json
+import runpy
 import shutil
 
 import nbformat
@@ -11,9 +11,7 @@ from safetensors.torch import save_file
 
 from empathy_lib.core.run import ROOT
 
-spec = importlib.util.spec_from_file_location("verify", ROOT / "tests" / "verify.py")
-verify = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(verify)
+table = runpy.run_path(str(ROOT / "tests" / "verify.py"))["table"]
 
 
 @pytest.fixture
@@ -40,7 +38,7 @@ def row(found, name="again"):
 def test_times_and_manifests_are_no_difference(runs):
     (runs[1] / "02_sft/manifest.json").write_text('{"built": "tomorrow"}')
     (runs[1] / "02_sft/log.jsonl").write_text('{"step": 1, "loss": 2.0, "step_time": 9}\n')
-    found, faults = verify.table(runs[0], {"again": runs[1]})
+    found, faults = table(runs[0], {"again": runs[1]})
     assert row(found) == {"02_sft": "3 identical", "checked cells": "1 of 1 identical"}
     assert faults == []
 
@@ -48,10 +46,10 @@ def test_times_and_manifests_are_no_difference(runs):
 def test_numbers_and_weights_within_the_tolerance_are_near_and_no_fault_of_another_number_of_threads(runs):
     (runs[1] / "02_sft/log.jsonl").write_text('{"step": 1, "loss": 2.001, "step_time": 1.5}\n')
     save_file({"w": torch.ones(4) * 1.0005}, runs[1] / "02_sft/model.safetensors")
-    found, faults = verify.table(runs[0], {"one thread": runs[1]})
+    found, faults = table(runs[0], {"one thread": runs[1]})
     assert row(found, "one thread")["02_sft"] == "1 identical, 2 near"
     assert faults == []
-    assert len(verify.table(runs[0], {"again": runs[1]})[1]) == 2
+    assert len(table(runs[0], {"again": runs[1]})[1]) == 2
 
 
 @pytest.mark.parametrize(
@@ -63,13 +61,13 @@ def test_numbers_and_weights_within_the_tolerance_are_near_and_no_fault_of_anoth
 )
 def test_another_number_or_text_is_different(runs, file, text):
     (runs[1] / "02_sft" / file).write_text(text, encoding="utf-8")
-    found, _ = verify.table(runs[0], {"one thread": runs[1]})
+    found, _ = table(runs[0], {"one thread": runs[1]})
     assert row(found, "one thread")["02_sft"] == "2 identical, 1 different"
 
 
 def test_other_weights_are_different(runs):
     save_file({"w": torch.ones(4) * 1.1}, runs[1] / "02_sft/model.safetensors")
-    assert "1 different" in row(verify.table(runs[0], {"a": runs[1]})[0], "a")["02_sft"]
+    assert "1 different" in row(table(runs[0], {"a": runs[1]})[0], "a")["02_sft"]
 
 
 def test_pieces_of_a_stream_and_warnings_are_no_difference(runs):
@@ -79,13 +77,13 @@ def test_pieces_of_a_stream_and_warnings_are_no_difference(runs):
     warned = nbformat.v4.new_output("stream", name="stderr", text="loading took 0.3 seconds")
     notebook.cells[0].outputs = [warned, *pieces]
     nbformat.write(notebook, path)
-    assert verify.table(runs[0], {"again": runs[1]})[1] == []
+    assert table(runs[0], {"again": runs[1]})[1] == []
 
 
 def test_a_missing_file_and_a_changed_checked_cell_are_faults_of_any_run(runs):
     (runs[1] / "02_sft/texts.jsonl").unlink()
     path = runs[1] / "notebooks/02_coe_sft.ipynb"
     path.write_text(json.dumps(json.loads(path.read_text())).replace('"1\\n"', '"2\\n"'))
-    found, faults = verify.table(runs[0], {"one thread": runs[1]})
+    found, faults = table(runs[0], {"one thread": runs[1]})
     assert row(found, "one thread")["checked cells"] == "0 of 1 identical"
     assert len(faults) == 2 and "texts.jsonl" in faults[0] and "02_coe_sft checked" in faults[1]

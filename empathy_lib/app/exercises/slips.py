@@ -40,7 +40,7 @@ def wrong_number(found: Any, right: Any, slips: Sequence[tuple[Any, str]] = ()) 
     if due.size < 2:
         return f"found {_said(values)}, where {_said(due)} is right"
     # one of them, so that the rest is left to find
-    wrong = np.flatnonzero(~np.isclose(values, due, rtol=1e-3, atol=1e-6, equal_nan=True))
+    wrong = np.flatnonzero(~_close(values, due))
     first = wrong[0]
     return (
         f"{len(wrong)} of {due.size} numbers are wrong; at place {first} stands {_said(values.flat[first])}, "
@@ -49,7 +49,11 @@ def wrong_number(found: Any, right: Any, slips: Sequence[tuple[Any, str]] = ()) 
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.shape == b.shape and np.allclose(a, b, rtol=1e-3, atol=1e-6, equal_nan=True)
+    return a.shape == b.shape and bool(_close(a, b).all())
+
+
+def _close(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.isclose(a, b, rtol=1e-3, atol=1e-6, equal_nan=True)
 
 
 def _said(values: np.ndarray) -> str:

@@ -1,8 +1,7 @@
 """The classifier beside the rules of the crisis gate: it adds, never takes back, and its file is the pinned
 one."""
 
-import hashlib
-import importlib.util
+import runpy
 import warnings
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 
 from empathy_lib.core.crisis import answer, fixed_text, plain, screen
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.files import sha256
 from empathy_lib.core.run import ROOT
 from empathy_lib.models import crisis
 from empathy_lib.models.wheel import NotInstalledError
@@ -100,13 +100,11 @@ def test_weights_that_are_not_the_pinned_ones_are_refused(monkeypatch, tmp_path)
 
 def test_the_weights_are_small_and_made_from_the_texts_that_are_here():
     assert crisis.FILE.stat().st_size < 60_000
-    assert hashlib.sha256(crisis.FILE.read_bytes()).hexdigest() == crisis.SHA256
-    spec = importlib.util.spec_from_file_location("fit_crisis", ROOT / "tests/benchmarks/fit_crisis.py")
-    fit = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fit)
+    assert sha256(crisis.FILE) == crisis.SHA256
+    fit = runpy.run_path(str(ROOT / "tests/benchmarks/fit_crisis.py"))
     with np.load(crisis.FILE, allow_pickle=False) as stored:
-        assert str(stored["inputs"]) == fit.inputs()
+        assert str(stored["inputs"]) == fit["inputs"]()
         assert stored["ngrams"].shape == (crisis.BUCKETS,)
-    rows = fit.rows()
+    rows = fit["rows"]()
     twins = [place for place, row in enumerate(rows) if row["category"].startswith("twin_")]
     assert len(twins) == 100 and all(rows[place]["group"] == place - 1 for place in twins)
