@@ -339,8 +339,9 @@ def _features(model: type[BaseModel]) -> list[dict[str, Any]]:
             if isinstance(part, type) and issubclass(part, BaseModel)
         ]
         kind = "list" if get_origin(info.annotation) is list else "struct"
+        dtype = "int64" if info.annotation is int else "string"
         columns.append(
-            {"name": field, kind: _features(inner[0])} if inner else {"name": field, "dtype": "string"}
+            {"name": field, kind: _features(inner[0])} if inner else {"name": field, "dtype": dtype}
         )
     return columns
 

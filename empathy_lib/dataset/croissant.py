@@ -25,6 +25,7 @@ from empathy_lib.dataset import card
 CROISSANT = "croissant.json"
 RECORD_SET = "questions"
 _FILES, _FORMAT, _TEXT = "split-files", "application/jsonlines", "https://schema.org/Text"
+_TYPES = {"crisis": "https://schema.org/Float"}  # a whole number, but pandas knows none beside an empty field
 _CONFORMS_TO = ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"]
 _CITE_AS = (
     "@article{yao2025empathyr1, title={Empathy-R1: A Chain-of-Empathy and Reinforcement Learning Framework "
@@ -45,6 +46,7 @@ _FIELDS = {
     "source": "where the post was read from",
     "coe_origin": "who made the chains: gold (the source), rules or teacher",
     "noise": "kind of noise the synthesis planted in the post",
+    "crisis": "level of the crisis gate's rules, 1 to 3; left out where they found nothing",
 }
 _ANSWER = {  # JSONPath in an answer to what stands there
     "text": "one reference answer",
@@ -186,7 +188,7 @@ def _questions(make: Callable[..., Any], splits: list[str], columns: set[str]) -
             id=f"{RECORD_SET}/{name}",
             name=name,
             description=description,
-            data_types=[_TEXT, *types],
+            data_types=[_TYPES.get(name, _TEXT), *types],
             source=source,
         )
 

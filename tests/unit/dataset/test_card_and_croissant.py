@@ -43,9 +43,13 @@ HEADINGS += ["Limits", "Safety"]
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, psyqa_records):
     """``{"synthetic", "real"}``: a dataset folder, its figures, its configuration; the real one without
-    strategy, gold and sub-topic."""
+    strategy, gold and sub-topic, every other post of it a bereaved person's (level 1 of the crisis gate)."""
     root = tmp_path_factory.mktemp("datasets")
-    (root / "psyqa.json").write_text(json.dumps(psyqa_records[:30]), encoding="utf-8")
+    records = [
+        {**record, "question": record["question"] + "我爸爸去年自杀了。" * (number % 2)}
+        for number, record in enumerate(psyqa_records[:30])
+    ]
+    (root / "psyqa.json").write_text(json.dumps(records), encoding="utf-8")
     made = {}
     for name, config in (("synthetic", SYNTHETIC), ("real", DatasetConfig(data=str(root / "psyqa.json")))):
         folder = root / f"{name} 数据"
@@ -195,8 +199,10 @@ def item_of(record: dict) -> dict:
         else [item_of(part) for part in value]
         if isinstance(value, list)
         else value.decode()
-        if value is not None
+        if isinstance(value, bytes)
         else None
+        if value != value  # what pandas puts where a line has no number
+        else value
         for key, value in record.items()
     }
     layers = {layer: plain.pop(layer) for layer in LAYERS if layer in plain}
@@ -218,7 +224,7 @@ def test_croissant_is_valid_and_yields_the_rows_of_the_files(folders, kind, tmp_
         if record_set.id == "questions"
     }
     assert declared >= {"id", "question", "topic", "answers", "coe_origin", "split"} | (
-        {"gold"} if kind == "synthetic" else {"source"}
+        {"gold"} if kind == "synthetic" else {"source", "crisis"}
     )
     unread = {name: Item.model_fields[name].default for name in Item.model_fields if name not in declared}
     for split, items in load_splits(folder).items():
