@@ -38,6 +38,7 @@ from empathy_lib.core.settings import (
     MetricsConfig,
     RewardConfig,
     SFTStageConfig,
+    VllmConfig,
 )
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "RewardConfig",
     "SFTStageConfig",
     "TeacherConfig",
+    "VllmConfig",
     "field_names",
     "load_profile",
     "local_path",

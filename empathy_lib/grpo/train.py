@@ -26,7 +26,7 @@ from empathy_lib.core.files import write_json
 from empathy_lib.core.run import generator
 from empathy_lib.core.schema import Item
 from empathy_lib.grpo.trainer import SharedPromptGRPOTrainer
-from empathy_lib.models import processes
+from empathy_lib.models import processes, vllm
 from empathy_lib.models.base import attention_name, load_policy
 from empathy_lib.models.decoding import compile_steps
 from empathy_lib.models.lengths import completion_length
@@ -99,6 +99,10 @@ def train_grpo(
         chain: whether the policy writes a chain. Without, it is asked by ``plain_prompt``, its whole
             completion is the answer, and only ``r_answer`` is paid, whatever ``config.chain_reward`` says.
 
+    Raises:
+        UserError: ``config.rollouts`` asks for vLLM, which is not installed, or for a server that is not up;
+            nothing has been loaded then.
+
     Returns:
         The log records: ``rewards/r_format/mean``, ``rewards/r_answer/mean``, ``kl`` (nats a token),
         ``completions/mean_length`` (tokens), ``frac_reward_zero_std`` (share of groups that teach nothing),
@@ -110,6 +114,7 @@ def train_grpo(
     if (folder / "policy" / "done").is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return read_log(log)
+    vllm.check(config)
     # Policy and posts; the room that the longest prompt and completion take decides the compiled cache.
     model, tokenizer = load_policy(policy)
     room = completion_length(generation, items, tokenizer)
@@ -122,7 +127,8 @@ def train_grpo(
     rollouts = _own_rollouts(config)
     compile_steps(model, rollouts, longest + generation.max_new_tokens)
     fitting = rows_per_pass(config, rollouts, longest, generation.max_new_tokens)
-    config = config.model_copy(update={"micro_batch": fitting})
+    settings = vllm.settled(config.vllm, longest + generation.max_new_tokens)
+    config = config.model_copy(update={"micro_batch": fitting, "vllm": settings})
     model.train()
     if config.tuning == "lora":
         model = with_lora(model, config.lora)
@@ -185,6 +191,7 @@ def grpo_arguments(
         disable_dropout=True,
         multi_objective_aggregation="normalize_then_sum" if decoupled else "sum_then_normalize",
         mask_truncated_completions=False,
+        **vllm.arguments(config),
         logging_steps=1,
         save_steps=config.checkpoint_steps,
         model_init_kwargs=None,
