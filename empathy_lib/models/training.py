@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors import SafetensorError, safe_open
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from empathy_lib.core.config import GenerationConfig, LoraSettings
@@ -33,6 +33,12 @@ from empathy_lib.models.wheel import copy_licence
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 BETAS = (0.9, 0.99)  # of every AdamW here
+# Its name in transformers 5.23; the version that vLLM needs has the older one only (requirements-vllm.lock).
+_CHECKPOINTING = next(
+    f"{what}_checkpointing"
+    for what in ("activation", "gradient")
+    if f"{what}_checkpointing" in TrainingArguments.__dataclass_fields__
+)
 
 
 class MasterAdamW(torch.optim.Optimizer):
@@ -286,11 +292,14 @@ def looks_at_validation(planned: int, steps: int) -> int:
     return max(1, min(steps, planned // 5))
 
 
-def trainer_arguments(folder: Path, seed: int, tracking: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+def trainer_arguments(
+    folder: Path, seed: int, tracking: Sequence[str] = (), *, checkpointed: bool = True
+) -> dict[str, Any]:
     """Arguments that every trainer of this project shares.
 
     Args:
         folder: for checkpoints, which go when training ends.
+        checkpointed: whether activations are made anew on the way back, on a card.
         tracking: trackers to report to, as the profile's ``tracking``; TensorBoard's events lie beside
             ``folder`` and stay.
     """
@@ -311,11 +320,10 @@ def trainer_arguments(folder: Path, seed: int, tracking: Sequence[str] = (), **m
         "max_grad_norm": 1.0,
         "use_cpu": not torch.cuda.is_available() and not torch.backends.mps.is_available(),
         "dataloader_pin_memory": torch.cuda.is_available(),
-        "activation_checkpointing": torch.cuda.is_available(),
+        _CHECKPOINTING: checkpointed and torch.cuda.is_available(),
         # no autocast but this: the weights have the arithmetic's type, see working_dtype and MasterAdamW
         "bf16": False,
         "fp16": float16_arithmetic(),
-        **more,
     }
 
 
