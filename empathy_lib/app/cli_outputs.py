@@ -216,7 +216,11 @@ def chat(
         str, typer.Option(help="Whose help lines are named: cn, hk, tw, sg or elsewhere.")
     ] = "cn",
     post: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Answer this post alone; else stdin is read.")
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Answer this post alone; it stays in the shell's history. Else stdin is read.",
+        ),
     ] = None,
     page: Annotated[
         bool, typer.Option("--page", help="Serve a page on this machine instead of the terminal.")

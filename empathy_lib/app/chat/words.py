@@ -11,8 +11,8 @@ Both = tuple[str, str]
 
 LABEL: Both = ("AI 生成", "AI-generated")
 WHAT: Both = (
-    "这是一个研究用的小模型，不是治疗师，也不是人；它会出错，会漏看，不要照着它做决定。",
-    "A small research model: no therapist and no person. It errs and misses things; decide nothing by it.",
+    "这是一个研究用的模型，不是治疗师，也不是人；它会出错，会漏看，不要照着它做决定。",
+    "A research model: no therapist and no person. It errs and misses things; decide nothing by it.",
 )
 KEPT: Both = (
     "不保存、不记录任何文字，也不记得上一条。",

@@ -31,6 +31,7 @@ function show(part) {
     english.textContent = part.english;
     one("withdrawn").hidden = !shown;
     help.hidden = false;
+    help.scrollIntoView({ block: "nearest" });
     return;
   }
   answer.hidden = false;
