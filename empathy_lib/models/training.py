@@ -217,24 +217,32 @@ def last_checkpoint(folder: Path) -> str | None:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
+    told = folder / "processes"  # how many wrote the checkpoints here
+    wrote, found = int(told.read_text()) if told.is_file() else processes.count(), None
     while folder.is_dir() and (path := get_last_checkpoint(str(folder))):
         # the trainer writes that file last
-        if (Path(path) / "trainer_state.json").is_file() and _is_whole(Path(path)):
-            return path
+        if (Path(path) / "trainer_state.json").is_file() and _is_whole(Path(path), wrote):
+            found = path
+            break
         shutil.rmtree(path)
-    return None
+    folder.mkdir(parents=True, exist_ok=True)
+    told.write_text(str(processes.count()))
+    return found
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether every file of weights and of optimizer state has the length that its own header or index
-    tells."""
+def _is_whole(checkpoint: Path, wrote: int) -> bool:
+    """Whether every file of weights, of optimizer state and of random numbers has the length that its own
+    header or index tells, and each of the ``wrote`` processes has left its random numbers: the first does not
+    wait for the others'."""
     try:
         for path in checkpoint.rglob("*.safetensors"):
             with safe_open(path, "pt"):
                 pass
     except SafetensorError:
         return False
-    return all(zipfile.is_zipfile(path) for path in checkpoint.rglob("*.pt"))
+    if wrote > 1 and not all((checkpoint / f"rng_state_{rank}.pth").is_file() for rank in range(wrote)):
+        return False
+    return all(zipfile.is_zipfile(path) for path in checkpoint.rglob("*.pt*"))
 
 
 class SaveByTime(TrainerCallback):
