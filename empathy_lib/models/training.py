@@ -28,6 +28,7 @@ from empathy_lib.core.errors import UserError
 from empathy_lib.models import processes
 from empathy_lib.models.base import device, generate, working_dtype
 from empathy_lib.models.compiling import compile_parts
+from empathy_lib.models.sharding import gathered, sharded
 from empathy_lib.models.wheel import copy_licence
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -100,8 +101,11 @@ def adamw(
     own masters.
 
     Raises:
-        UserError: bfloat16 weights where arithmetic is float16, whose scaled gradients they do not take.
+        UserError: bfloat16 weights where arithmetic is float16, whose scaled gradients they do not take; a
+            sharded training, whose optimizer the trainer makes itself.
     """
+    if processes.is_sharded():
+        raise UserError("sharding=fsdp2: this training's optimizer cannot be sharded; set sharding=none")
     given = list(parameters)
     every = (p for each in given for p in (each["params"] if isinstance(each, dict) else [each]))
     if any(p.dtype == torch.bfloat16 for p in every):
@@ -118,13 +122,24 @@ def _trained(parameters: Iterable[torch.Tensor] | list[dict[str, Any]]) -> list[
     return [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
 
 
+def optimizers(model: PreTrainedModel, lr: float, eps: float = 1e-8) -> tuple[Any, None]:
+    """What a trainer takes as ``optimizers``: :func:`adamw`, or nothing where it shards and makes its own."""
+    return (None if processes.is_sharded() else adamw(model.parameters(), lr, eps), None)
+
+
 def float16_arithmetic() -> bool:
     """Whether training runs in float16 over float32 weights: on cards without bfloat16 (T4, V100)."""
     return device().type == "cuda" and working_dtype() == torch.float32
 
 
 def with_lora(model: PreTrainedModel, settings: LoraSettings) -> PreTrainedModel:
-    """Freeze ``model`` and add LoRA adapters (arXiv 2106.09685) to all its linear layers."""
+    """Freeze ``model`` and add LoRA adapters (arXiv 2106.09685) to all its linear layers.
+
+    Raises:
+        UserError: a sharded training.
+    """
+    if processes.is_sharded():
+        raise UserError("tuning=lora: adapters are not sharded; set sharding=none, or tuning=full")
     config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,
@@ -192,8 +207,8 @@ class SampleLog(ItemLog):
         self.tokenizer, self.prompts, self.config = tokenizer, list(prompts), config
 
     def on_save(self, args, state, control, model=None, **kwargs):
-        """Write one record."""
-        if not processes.is_first():
+        """Write one record; a sharded model is asked by all processes."""
+        if not processes.is_first() and not processes.is_sharded():
             return
         training = model.training
         completions = generate(model, self.tokenizer, self.prompts, self.config, seed=0, greedy=True)
@@ -225,6 +240,8 @@ def _last_checkpoint(folder: Path) -> str | None:
             found = path
             break
         shutil.rmtree(path)
+    if found and (Path(found) / "pytorch_model_fsdp.bin").is_file() != processes.is_sharded():
+        raise UserError(f"{found} was written with another sharding; set that, or remove {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     told.write_text(str(processes.count()))
     return found
@@ -242,7 +259,7 @@ def _is_whole(checkpoint: Path, wrote: int) -> bool:
         return False
     if wrote > 1 and not all((checkpoint / f"rng_state_{rank}.pth").is_file() for rank in range(wrote)):
         return False
-    return all(zipfile.is_zipfile(path) for path in checkpoint.rglob("*.pt*"))
+    return all(zipfile.is_zipfile(path) for end in ("pt*", "bin") for path in checkpoint.rglob(f"*.{end}"))
 
 
 class SaveByTime(TrainerCallback):
@@ -305,7 +322,7 @@ def trainer_arguments(folder: Path, seed: int, tracking: Sequence[str] = (), **m
     if "tensorboard" in tracking:
         # the integration takes it from nowhere else
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.parent / "tensorboard")
-    return {
+    arguments = {
         "output_dir": str(folder),
         "run_name": "/".join(folder.resolve().parts[-3:-1]),
         "seed": seed,
@@ -325,12 +342,14 @@ def trainer_arguments(folder: Path, seed: int, tracking: Sequence[str] = (), **m
         "fp16": float16_arithmetic(),
         **more,
     }
+    return sharded(arguments, BETAS) if processes.is_sharded() else arguments
 
 
 def finish_policy(
     model, tokenizer: PreTrainedTokenizerBase, start: Path, folder: Path, name: str = "policy"
 ) -> None:
-    """:func:`finish` for a policy."""
+    """:func:`finish` for a policy, which may be sharded."""
+    model = gathered(model) if processes.is_sharded() else model
     finish(lambda target: save_policy(model, tokenizer, target), start, folder, name)
 
 
