@@ -96,6 +96,12 @@ class Profile(Section):
     metrics: MetricsConfig = MetricsConfig()
     human_eval: HumanEvalConfig = HumanEvalConfig()
 
+    @property
+    def spread(self) -> dict[str, Any]:
+        """What ``models.launch`` is told of a policy's training: its processes, and whether they share
+        weights."""
+        return {"processes": self.processes, "sharding": self.sharding}
+
 
 def local_path(source: str) -> Path | None:
     """The path that ``source`` means, there or not; None where it is a name of something elsewhere, such as a

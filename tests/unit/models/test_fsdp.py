@@ -33,6 +33,7 @@ from empathy_lib.models.processes import launch
 from empathy_lib.sft import train as sft
 
 EXACT = BaseModelConfig(max_length=400, dtype="float32")
+COARSE = BaseModelConfig(max_length=400, dtype="bfloat16")
 SFT = SFTStageConfig(
     batch_size=1, gradient_accumulation=4, max_steps=6, learning_rate=1e-3, checkpoint_steps=2
 )
@@ -46,7 +47,7 @@ GRPO = GRPOStageConfig(
     checkpoint_steps=2,
 )
 PROMPT = torch.tensor([[2, 41, 7, 99, 12, 64, 30]])
-KILLED = 5
+KILLED, SAVED = 5, 4  # the step in which a process dies, and the checkpoint before it
 
 
 def lengths_paid(completions, **_):
@@ -91,17 +92,19 @@ def looks(module, seen: dict):
 def sharded_and_whole(base, pairs, items, folder):
     """In each process: SFT as CPUs have it, SFT and GRPO with shards, then the same GRPO with whole
     weights."""
-    made = {name: {} for name in ("sft", "grpo", "whole")}
-    settings = base, items, lengths_paid
+    made = {name: {} for name in ("sft", "coarse", "grpo", "whole")}
+    given, settings = (base, pairs, pairs[:2]), (base, items, lengths_paid)
     rest = GRPO, GenerationConfig(max_new_tokens=8), 1
     with pytest.raises(UserError) as refusal:
-        sft.train_sft(base, pairs, pairs[:2], folder / "refused", SFT, EXACT, 1)
+        sft.train_sft(*given, folder / "refused", SFT, EXACT, 1)
     made["refused"] = str(refusal.value)
     exact = mock.patch.object(sharding, "working_dtype", lambda wanted="auto": torch.float32)
     with fsdp_on_cpus(), exact, looks(sft, made["sft"]), looks(grpo, made["grpo"]):
-        made["sft"]["log"] = sft.train_sft(base, pairs, pairs[:2], folder / "sft", SFT, EXACT, 1)
+        made["sft"]["log"] = sft.train_sft(*given, folder / "sft", SFT, EXACT, 1)
         shown = {"shown": [items[0].question]}
         made["grpo"]["log"] = grpo.train_grpo(*settings, folder / "grpo", *rest, **shown)
+    with fsdp_on_cpus():
+        made["coarse"]["log"] = sft.train_sft(*given, folder / "coarse", SFT, COARSE, 1)
 
     def as_stock(path):
         model, tokenizer = load_policy(path, dtype="float32")
@@ -137,6 +140,18 @@ def dies_sharded(*given):
         return sharded_sft(*given)
 
 
+def goes_on_sharded(*given):
+    """Sharded SFT that begins after a checkpoint."""
+
+    class Late(sft.SaveByTime):
+        def on_step_end(self, args, state, control, **kwargs):
+            super().on_step_end(args, state, control, **kwargs)
+            assert state.global_step > SAVED
+
+    with mock.patch.object(sft, "SaveByTime", Late):
+        return sharded_sft(*given)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("shards")
@@ -166,6 +181,13 @@ def test_sft_losses_are_those_of_one_process(base, pairs, made, tmp_path):
     assert values(made["sft"]["log"], "grad_norm") == pytest.approx(values(alone, "grad_norm"), rel=1e-3)
 
 
+def test_float32_shards_in_bfloat16_arithmetic_are_their_own_masters(base, pairs, made, tmp_path):
+    alone = sft.train_sft(base, pairs, pairs[:2], tmp_path, SFT, COARSE, 1)
+    for key in ("loss", "eval_loss"):
+        assert values(made["coarse"]["log"], key) == pytest.approx(values(alone, key), rel=0.005)
+        assert values(made["coarse"]["log"], key) != values(made["sft"]["log"], key)
+
+
 @pytest.mark.parametrize("stage", ["sft", "grpo"])
 def test_the_saved_policy_is_the_gathered_one_in_plain_transformers(made, folder, stage):
     plain = AutoModelForCausalLM.from_pretrained(folder / stage / "policy").eval()
@@ -193,10 +215,10 @@ def test_a_sharded_training_resumes_after_a_kill(base, pairs, made, folder):
     given = base, pairs, pairs[:2], folder / "killed", SFT, EXACT, 1
     with pytest.raises(UserError, match="2 processes ended with code"):
         launch(dies_sharded, *given, processes=2, sharding="fsdp2")
-    assert (folder / "killed" / "checkpoints" / "checkpoint-4" / "optimizer.bin").is_file()
+    assert (folder / "killed" / "checkpoints" / f"checkpoint-{SAVED}" / "optimizer.bin").is_file()
     with pytest.raises(UserError, match="another sharding"):
         sft.train_sft(*given)
-    launch(sharded_sft, *given, processes=2, sharding="fsdp2")
+    launch(goes_on_sharded, *given, processes=2, sharding="fsdp2")
     policies = [folder / name / "policy" / "model.safetensors" for name in ("sft", "killed")]
     assert policies[0].read_bytes() == policies[1].read_bytes()
 
