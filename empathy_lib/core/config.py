@@ -156,6 +156,12 @@ def _check_together(profile: Profile) -> None:
             f"sharding={profile.sharding} deals weights out to several processes, but processes=1; set it to "
             f"the number of GPUs, or sharding=none"
         )
+    tuned = [name for name in ("sft", "grpo") if getattr(profile, name).tuning == "lora"]
+    if profile.sharding != "none" and tuned:
+        raise UserError(
+            f"sharding={profile.sharding}: adapters are not sharded; set {tuned[0]}.tuning=full, or "
+            f"sharding=none"
+        )
     fewest, most = profile.dataset.answers_per_question
     if fewest > most:
         raise UserError(

@@ -233,7 +233,10 @@ def test_one_process_has_nobody_to_share_with():
         launch(print, "never", sharding="fsdp2")
     with pytest.raises(UserError, match="but processes=1"):
         load_profile("smoke", {"sharding": "fsdp2"})
-    assert load_profile("smoke", {"sharding": "fsdp2", "processes": 2}).sharding == "fsdp2"
+    both = {"sharding": "fsdp2", "processes": 2}
+    assert load_profile("smoke", both).spread == both
+    with pytest.raises(UserError, match=r"adapters are not sharded; set grpo\.tuning=full"):
+        load_profile("paper", {**both, "sft.tuning": "full"})
 
 
 def test_what_cannot_be_sharded_is_refused(monkeypatch):
