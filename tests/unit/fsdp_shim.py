@@ -18,8 +18,8 @@ def _with_fsdp(self, *given, fsdp_plugin=None, **named):
         PartialState._shared_state["distributed_type"] = DistributedType.FSDP
 
 
-def _recomputing(told, betas):
-    return _sharded(told | {"activation_checkpointing": True}, betas)
+def _recomputing(told, betas, checkpointing):
+    return _sharded(told | {checkpointing: True}, betas, checkpointing)
 
 
 @contextlib.contextmanager

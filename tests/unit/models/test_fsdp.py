@@ -246,4 +246,4 @@ def test_what_cannot_be_sharded_is_refused(monkeypatch):
     with pytest.raises(UserError, match="adapters are not sharded"):
         training.with_lora(torch.nn.Linear(2, 2), LoraSettings())
     with pytest.raises(UserError, match="do not multiply bfloat16"):
-        sharding.sharded({"fp16": True}, (0.9, 0.99))
+        sharding.sharded({"fp16": True}, (0.9, 0.99), "gradient_checkpointing")
