@@ -155,8 +155,9 @@ class Draw(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores of shape ``(rows, vocabulary)``: zero for the drawn token, minus infinity for the others."""
-        mass = (scores.float() / self.temperature).softmax(dim=-1).cumsum(dim=-1, dtype=torch.float64)
-        place = torch.rand(len(scores), 1, dtype=torch.float64, device=scores.device) * mass[:, -1:]
+        wide = torch.float32 if scores.device.type == "mps" else torch.float64  # Apple's has no float64
+        mass = (scores.float() / self.temperature).softmax(dim=-1).cumsum(dim=-1, dtype=wide)
+        place = torch.rand_like(mass[:, -1:]) * mass[:, -1:]
         token = torch.searchsorted(mass, place, right=True).clamp(max=scores.shape[-1] - 1)
         return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
 

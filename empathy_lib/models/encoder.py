@@ -93,7 +93,7 @@ class Encoder:
             batch, _ = self._tokenised(some)
             hidden = self.model(**batch, output_hidden_states=True).hidden_states
             means = torch.cat([_mean(hidden[layer], batch) for layer in layers], dim=1)
-            made.update(zip(some, means.double().cpu().numpy(), strict=True))
+            made.update(zip(some, means.cpu().double().numpy(), strict=True))
         return np.stack([made[text] for text in texts])
 
     def _tokenised(self, texts: list[str]) -> tuple[BatchEncoding, torch.Tensor]:

@@ -79,5 +79,5 @@ class PassesTrainer(SFTTrainer):
         inputs = self._prepare_inputs(self.data_collator(rows))
         with self.compute_loss_context_manager():
             outputs = self.model(**inputs, use_cache=False, fused_lm_head=True)
-        nll = -outputs.log_probs.double().sum(dim=1)
-        return nll.cpu().numpy(), outputs.label_mask.sum(dim=1).cpu().numpy()
+        nll = -outputs.log_probs.cpu().double().sum(dim=1)  # there, as Apple's device has no float64
+        return nll.numpy(), outputs.label_mask.sum(dim=1).cpu().numpy()

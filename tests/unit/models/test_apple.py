@@ -1,0 +1,51 @@
+"""Apple's device knows no float64. Tensors without data play it, and every operation on them is looked at."""
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from empathy_lib.models.decoding import Draw
+
+
+class NoDoubles(TorchDispatchMode):
+    """Fails where an operation makes float64 anywhere but on the CPU, as Metal does."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for each in tree_leaves(made):
+            if isinstance(each, torch.Tensor) and each.dtype == torch.float64 and each.device.type != "cpu":
+                raise TypeError(f"{func}: MPS does not support float64")
+        return made
+
+
+def test_tokens_are_drawn_without_float64(monkeypatch):
+    monkeypatch.setattr(torch, "rand_like", torch.zeros_like)  # a torch without Metal cannot draw for it
+    with FakeTensorMode(), NoDoubles():
+        drawn = Draw(0.7)(None, torch.empty(3, 50, device="mps"))
+    assert drawn.device.type == "mps" and drawn.shape == (3, 50)
+
+
+def test_elsewhere_tokens_are_drawn_in_float64():
+    """A vocabulary's tail is finer than float32 can add up."""
+    seen = []
+
+    class Seeing(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            made = func(*args, **(kwargs or {}))
+            seen.extend(each.dtype for each in tree_leaves(made) if isinstance(each, torch.Tensor))
+            return made
+
+    with Seeing():
+        Draw(1.0)(None, torch.zeros(2, 9))
+    assert torch.float64 in seen
+
+
+def test_the_stub_would_see_a_float64():
+    with FakeTensorMode(), NoDoubles():
+        try:
+            torch.empty(3, device="mps").double()
+        except TypeError as error:
+            assert "float64" in str(error)
+        else:
+            raise AssertionError("nothing was seen")
