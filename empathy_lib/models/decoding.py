@@ -155,11 +155,17 @@ class Draw(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores of shape ``(rows, vocabulary)``: zero for the drawn token, minus infinity for the others."""
-        wide = torch.float32 if scores.device.type == "mps" else torch.float64  # Apple's has no float64
+        wide = widest(scores.device)
         mass = (scores.float() / self.temperature).softmax(dim=-1).cumsum(dim=-1, dtype=wide)
         place = torch.rand_like(mass[:, -1:]) * mass[:, -1:]
         token = torch.searchsorted(mass, place, right=True).clamp(max=scores.shape[-1] - 1)
         return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """What probabilities of a whole vocabulary are added up in: float64, which Apple's device does not
+    know."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _told(name: str, how: dict[str, Any], *configs: GenerationConfig | None) -> Any:
