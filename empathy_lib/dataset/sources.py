@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from empathy_lib.core.config import HUB, SYNTHETIC, DatasetConfig
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.identity import file_digest
+from empathy_lib.core.json_text import half_character
 from empathy_lib.core.run import ROOT, generator
 from empathy_lib.core.schema import Answer, Item, first_fault
 from empathy_lib.dataset.files import Notes, shown, source_files
@@ -181,13 +183,13 @@ def read_records(
     items, ids = ItemStore(), _Ids()
     further, later = defaultdict(list), ItemStore()  # of items: where their further answers lie
     reading = Reading(items, kept=0, notes=notes if notes is not None else Notes())
-    file, read_before = None, 0
+    file, read_before, lost = None, 0, 0  # lost: reading.lost, which counts anew each time
     for record in records:
         if record.file != file:
-            file, read_before = record.file, reading.kept + reading.lost
+            file, read_before = record.file, reading.kept + lost
         try:
             if record.fault:
-                raise _priced(record, reading.kept + reading.lost - read_before)
+                raise _priced(record, reading.kept + lost - read_before)
             layout = LAYOUTS[config.format] if config.format != "auto" else layout_of(record.value)
             if layout is None:
                 raise BadRecord(
@@ -199,7 +201,8 @@ def read_records(
             item, before = ids.settle(item, record, layout, reading.notes, items)
         except BadRecord as fault:
             reading.rejected.append(_rejected(record, fault))
-            _stop_if_hopeless(reading, config)
+            lost += fault.answers
+            _stop_if_hopeless(reading, lost, config)
             continue
         reading.layouts[layout.name] += 1
         if before is None:
@@ -209,14 +212,15 @@ def read_records(
             later.append(item)
         reading.kept += len(item.answers)
         reading.rejected += [_rejected(record, fault) for fault in faults]
-        _stop_if_hopeless(reading, config)
+        lost += sum(fault.answers for fault in faults)
+        _stop_if_hopeless(reading, lost, config)
     for place, others in further.items():  # once each: item by item would write an item again for each answer
         answers = [*items[place].answers, *(a for other in others for a in later[other].answers)]
         items.replace(place, items[place].model_copy(update={"answers": answers}))
     return reading
 
 
-def _stop_if_hopeless(reading: Reading, config: DatasetConfig) -> None:
+def _stop_if_hopeless(reading: Reading, lost: int, config: DatasetConfig) -> None:
     """Stop before memory is full of rejections.
 
     Raises:
@@ -224,7 +228,7 @@ def _stop_if_hopeless(reading: Reading, config: DatasetConfig) -> None:
     """
     if len(reading.rejected) < HOPELESS:
         return
-    share = reading.lost / (reading.lost + reading.kept)
+    share = lost / (lost + reading.kept)
     if share > max(0.5, config.max_rejected_share):
         raise UserError(_too_many(config, reading, share) + " (reading stopped there)")
 
@@ -369,6 +373,11 @@ def _own_item(value: Any, source: str) -> Item:
         *((f"answers.{i}.text", a.text) for i, a in enumerate(item.answers)),
     ):
         checked_text(text, where, may_be_empty=True)
+    try:
+        item.model_dump_json()  # labels, chains and names of fields too must be text that can be written
+    except PydanticSerializationError:
+        field, half = half_character(value) or ("record", "\ud800")
+        _whole(half, field)
     return item.model_copy(update={"source": source})
 
 
