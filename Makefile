@@ -1,7 +1,7 @@
 # Two commands matter: `make reproduce` and `make test`. Both do their own set-up; a second run installs nothing.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lab book resolve verify doctor clean
+.PHONY: help setup reproduce test lab book resolve verify fuzz doctor clean
 
 PROFILE ?= laptop
 PY := .venv/bin/python
@@ -104,6 +104,10 @@ verify: setup ## Does smoke repeat? Three runs in fresh folders, every artefact 
 	  OMP_NUM_THREADS=$$1 $(PY) -m empathy_lib reproduce --profile smoke --run-dir "$$scratch/$$2"; \
 	done; \
 	$(PY) tests/verify.py "$$scratch/first" again="$$scratch/again" "one thread"="$$scratch/single" --page docs/repeat.md
+
+# Minutes; a crash leaves its input in tests/fuzz_corpus/, which the unit tests replay. ARGS='--parser 100000 --rest 5000 --seed 2'
+fuzz: setup ## A million broken inputs for the parser and the readers of data, scores and ratings (minutes)
+	@$(PY) tests/fuzz.py $(ARGS)
 
 doctor: setup ## Check this machine: each failed line says the remedy
 	@$(PY) -m empathy_lib doctor

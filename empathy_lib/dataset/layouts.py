@@ -197,7 +197,7 @@ def _turns(
                 place, f"must be a turn with {side_key} and {text_key}, not {type(turn).__name__}"
             )
         side = turn.get(side_key)
-        if side not in sides:
+        if not isinstance(side, str) or side not in sides:
             raise BadRecord(f"{place}.{side_key}", f"is {side!r}; use one of {', '.join(sides)}")
         if sides[side]:
             turns.append(
