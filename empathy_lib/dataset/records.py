@@ -185,7 +185,10 @@ def _elements(source: Source) -> Iterator[Any]:
     element at a time."""
     with source.open() as handle:
         text = _Window(handle)
-        listed = text.peek() == "["
+        try:
+            listed = text.peek() == "["
+        except BadRecord:  # no UTF-8 from the first byte on, which the first element says
+            listed = False
         yield listed
         text.skip(1 if listed else 0)
         for number in count(1):
