@@ -1,7 +1,7 @@
 # Two commands matter: `make reproduce` and `make test`. Both do their own set-up; a second run installs nothing.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lab book resolve verify fuzz doctor clean
+.PHONY: help setup reproduce test lab book resolve verify fuzz doctor gpu-check clean
 
 PROFILE ?= laptop
 PY := .venv/bin/python
@@ -14,7 +14,7 @@ STAMP := .venv/.installed-$(VERSIONS)
 
 help: ## Show this help
 	@echo "usage: make <target> [PROFILE=smoke|class|laptop|gpu|paper] [DATA=file or folder] [RUN_DIR=folder] [BASE_MODEL=folder or hub id] [ARGS='--from 03']"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
 # $(call venv,FOLDER): a fresh environment there, by the first Python that will do; what was half installed is cleared.
 define venv
@@ -111,6 +111,9 @@ fuzz: setup ## A million broken inputs for the parser and the readers of data, s
 
 doctor: setup ## Check this machine: each failed line says the remedy
 	@$(PY) -m empathy_lib doctor
+
+gpu-check: setup ## Have a card? Three steps of each stage on it, five minutes, one line of JSON
+	@$(PY) tests/gpu_check.py
 
 clean: ## Remove the environment and caches; runs/ stays, it may hold hours of work
 	rm -rf .venv .venv-book site .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

@@ -18,6 +18,7 @@ DOCS = (
     "glossary",
     "own-data",
     "export",
+    "chat",
     "study",
     "cost",
     "scale",

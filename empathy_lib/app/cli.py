@@ -200,6 +200,7 @@ for _command in (
     cli_study.unblind,
     cli_outputs.judge,
     cli_outputs.export,
+    cli_outputs.chat,
     cli_study.rate,
     cli_study.rank,
 ):

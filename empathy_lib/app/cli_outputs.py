@@ -1,4 +1,5 @@
-"""The commands for what systems make: ``score`` and ``judge`` completions of any, ``export`` a run's policy.
+"""The commands for what systems make: ``score`` and ``judge`` completions of any, ``export`` a run's policy,
+``chat`` with it.
 
 Knows: their options and the lines on screen. Does not know: how a completion is scored or judged, what an
 exported folder holds.
@@ -6,13 +7,15 @@ exported folder holds.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from empathy_lib.core.config import load_profile, parse_assignments
-from empathy_lib.core.errors import UserError
+from empathy_lib.core.errors import UserError, extra
 
 
 def writable(path: str, option: str = "--out") -> Path:
@@ -199,6 +202,62 @@ def export(
         print(f"wrote {passing_on.write_gguf(folder, script)}")
     if push:
         print(f"uploaded to {passing_on.push(folder, push, public=public)}")
+
+
+def chat(
+    folder: Annotated[
+        str, typer.Argument(metavar="RUN_DIR|FOLDER", help="A run, e.g. runs/laptop, or an exported policy.")
+    ],
+    system: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Whose policy of a run: grpo (default), sft or sft_no_coe."),
+    ] = None,
+    region: Annotated[
+        str, typer.Option(help="Whose help lines are named: cn, hk, tw, sg or elsewhere.")
+    ] = "cn",
+    post: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Answer this post alone; it stays in the shell's history. Else stdin is read.",
+        ),
+    ] = None,
+    page: Annotated[
+        bool, typer.Option("--page", help="Serve a page on this machine instead of the terminal.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 is any free one.")] = 8643,
+) -> None:
+    """Answer posts by a trained policy, the crisis gate first; each post stands alone, nothing is stored."""
+    if post is not None and (page or not post.strip()):
+        raise UserError("--post: give a text, without --page; or leave it out")
+    from empathy_lib.core.helplines import resources
+
+    resources(region)  # refuses one that it does not know, before anything is loaded
+    with contextlib.ExitStack() as opened:
+        if page:
+            with extra("chat"):
+                from empathy_lib.app.chat import page as pages
+            taken = opened.enter_context(pages.take(port))
+        from rich.console import Console
+
+        from empathy_lib.app.chat import answering, policy, terminal
+        from empathy_lib.models.crisis import gate
+
+        console, notices = Console(highlight=False), Console(stderr=True, highlight=False)
+        whole = None if page or post or sys.stdin.isatty() else terminal.read_post(sys.stdin)
+        chosen = policy.open_policy(folder, system)
+        with contextlib.redirect_stdout(sys.stderr):  # it may say that the rules are alone
+            look = gate()
+        served = answering.Chat(chosen.speak, look, region, chosen.chain)
+        label = f"{chosen.system}, {chosen.name}"
+        if page:
+            pages.serve(served, label, taken)
+            return
+        posts = [post or whole] if post or whole else terminal.typed_posts(sys.stdin, notices)
+        try:
+            terminal.talk(served, posts, label, console)
+        except KeyboardInterrupt as error:
+            raise typer.Exit(130) from error
 
 
 def print_estimate(estimate: dict[str, float | None]) -> None:

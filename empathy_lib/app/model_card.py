@@ -193,7 +193,7 @@ Decoding in the figures above: {decoding}."""
 
 def _loading(facts: Facts) -> str:
     wrapped = """prompt = tokenizer.apply_chat_template(
-    [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+    [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True, enable_thinking=False
 ).removeprefix(tokenizer.bos_token or "")  # the tokenizer adds it again
 """
     path, field = (

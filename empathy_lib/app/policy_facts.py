@@ -129,7 +129,7 @@ def gather(run: Run, system: str) -> tuple[Path, Facts]:
             for key, made in manifests.items()
             if key == stage or key == "02_sft"
         },
-        generation=_sampling(generation),
+        generation=sampling(generation),
         headline=headline,
         parameters=_parameters(policy),
         chat_template=_has_template(policy),
@@ -165,7 +165,7 @@ def _when(manifest: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(manifest["built"])
 
 
-def _sampling(generation: dict[str, Any]) -> dict[str, Any]:
+def sampling(generation: dict[str, Any]) -> dict[str, Any]:
     """A run's ``generation`` in the words of ``generation_config.json``."""
     if not generation:
         return {}

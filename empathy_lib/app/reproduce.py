@@ -36,7 +36,7 @@ from empathy_lib.core.run import MANIFEST, NOTEBOOKS, ROOT, STAGES, Run, resolve
 from empathy_lib.core.variant import copy_run
 from empathy_lib.dataset.sources import read_source, source_path
 from empathy_lib.human_eval.ratings import read_ratings
-from empathy_lib.models import wheel
+from empathy_lib.models import vllm, wheel
 
 KERNEL = "python3"
 KERNEL_START_SECONDS = 180
@@ -151,6 +151,7 @@ def check(request: Request, notebooks: Sequence[Path] | None = None) -> Plan:
             raise UserError(
                 f"{error.filename}: cannot be read ({error.strerror}); check its permissions"
             ) from error
+    vllm.check_installed(profile.grpo)
     if profile.base_model.source == WHEEL:
         wheel.parts()
     else:

@@ -38,6 +38,7 @@ from empathy_lib.core.settings import (
     MetricsConfig,
     RewardConfig,
     SFTStageConfig,
+    VllmConfig,
 )
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "RewardConfig",
     "SFTStageConfig",
     "TeacherConfig",
+    "VllmConfig",
     "field_names",
     "load_profile",
     "local_path",
@@ -81,6 +83,12 @@ class Profile(Section):
     processes: int = Field(
         1, ge=1, description="processes that train together; they share the batches that the profile names"
     )
+    sharding: Literal["none", "fsdp2"] = Field(
+        "none",
+        description="none: every process holds the whole policy that it trains; fsdp2: weights, gradients "
+        "and optimizer of SFT and GRPO are dealt out to the processes, one GPU each (the reward model's are "
+        "not)",
+    )
     base_model: BaseModelConfig = BaseModelConfig()
     dataset: DatasetConfig = DatasetConfig()
     generation: GenerationConfig = GenerationConfig()
@@ -89,6 +97,12 @@ class Profile(Section):
     grpo: GRPOStageConfig = GRPOStageConfig()
     metrics: MetricsConfig = MetricsConfig()
     human_eval: HumanEvalConfig = HumanEvalConfig()
+
+    @property
+    def spread(self) -> dict[str, Any]:
+        """What ``models.launch`` is told of a policy's training: its processes, and whether they share
+        weights."""
+        return {"processes": self.processes, "sharding": self.sharding}
 
 
 def local_path(source: str) -> Path | None:
@@ -138,6 +152,17 @@ def _check_together(profile: Profile) -> None:
         raise UserError(
             f"tracking={profile.tracking}: package '{missing[0]}' is not installed; pip install "
             f"{missing[0]}, or leave it out"
+        )
+    if profile.sharding != "none" and profile.processes == 1:
+        raise UserError(
+            f"sharding={profile.sharding} deals weights out to several processes, but processes=1; set it to "
+            f"the number of GPUs, or sharding=none"
+        )
+    tuned = [name for name in ("sft", "grpo") if getattr(profile, name).tuning == "lora"]
+    if profile.sharding != "none" and tuned:
+        raise UserError(
+            f"sharding={profile.sharding}: adapters are not sharded; set {tuned[0]}.tuning=full, or "
+            f"sharding=none"
         )
     fewest, most = profile.dataset.answers_per_question
     if fewest > most:

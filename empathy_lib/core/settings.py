@@ -185,6 +185,28 @@ class RewardConfig(Section):
     )
 
 
+class VllmConfig(Section):
+    base_url: str = Field(
+        "http://127.0.0.1:8000", pattern="^https?://", description="vllm_server: where `vllm serve` listens"
+    )
+    timeout_seconds: float = Field(240, ge=0, description="vllm_server: how long to wait until it is up")
+    group_port: int = Field(
+        51216, ge=1, le=65535, description="vllm_server: over which it gets each step's weights"
+    )
+    memory_share: float = Field(
+        0.3, gt=0, lt=1, description="vllm_colocate: part of the card's memory, weights included"
+    )
+    max_length: int = Field(
+        0, ge=0, description="vllm_colocate: tokens of a prompt and its completion; 0: the longest there is"
+    )
+    tensor_parallel: int = Field(
+        1, ge=1, description="vllm_colocate: cards that share one copy; divides processes"
+    )
+    sleep: bool = Field(
+        True, description="vllm_colocate: gives its memory back while the policy is optimised"
+    )
+
+
 class GRPOStageConfig(Section):
     tuning: Literal["full", "lora"] = Field("full", description="full fine-tuning, or LoRA adapters (peft)")
     max_steps: int = Field(40, ge=1)
@@ -203,6 +225,13 @@ class GRPOStageConfig(Section):
         description="so few completions a pass that the longest prompt and completions of the greatest "
         "length fit; bounds memory; 0: micro_batch whatever the lengths",
     )
+    rollouts: Literal["local", "vllm_colocate", "vllm_server"] = Field(
+        "local",
+        exclude_if=lambda how: how == "local",  # as tokens_per_pass
+        description="who samples: the policy itself by transformers, a vLLM beside it on the same card, or a "
+        "vLLM server (docs/scale.md)",
+    )
+    vllm: VllmConfig = Field(VllmConfig(), exclude_if=lambda vllm: vllm == VllmConfig())
     learning_rate: float = Field(5e-6, gt=0)
     adam_epsilon: float = Field(
         1e-8,

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
-from trl import GRPOConfig
+from trl import GRPOConfig, GRPOTrainer
 
 from empathy_lib.core.config import GenerationConfig, GRPOStageConfig
 from empathy_lib.core.errors import UserError
@@ -26,21 +26,22 @@ from empathy_lib.core.files import write_json
 from empathy_lib.core.run import generator
 from empathy_lib.core.schema import Item
 from empathy_lib.grpo.trainer import SharedPromptGRPOTrainer
-from empathy_lib.models import processes
-from empathy_lib.models.base import attention_name, load_policy
+from empathy_lib.models import processes, vllm
+from empathy_lib.models.base import attention_name
 from empathy_lib.models.decoding import compile_steps
 from empathy_lib.models.lengths import completion_length
 from empathy_lib.models.memory import releases_memory
 from empathy_lib.models.passes import rows_per_pass
 from empathy_lib.models.prompts import coe_prompt, plain_prompt
+from empathy_lib.models.sharding import AssertSharded, computing_in, load_to_train
 from empathy_lib.models.training import (
     CompileParts,
     JsonlLog,
     SampleLog,
     SaveByTime,
-    adamw,
     finish_policy,
     last_checkpoint,
+    optimizers,
     read_log,
     trainer_arguments,
     warmup_steps,
@@ -99,6 +100,10 @@ def train_grpo(
         chain: whether the policy writes a chain. Without, it is asked by ``plain_prompt``, its whole
             completion is the answer, and only ``r_answer`` is paid, whatever ``config.chain_reward`` says.
 
+    Raises:
+        UserError: ``config.rollouts`` asks for vLLM, which is not installed, or for a server that is not up;
+            nothing has been loaded then.
+
     Returns:
         The log records: ``rewards/r_format/mean``, ``rewards/r_answer/mean``, ``kl`` (nats a token),
         ``completions/mean_length`` (tokens), ``frac_reward_zero_std`` (share of groups that teach nothing),
@@ -110,8 +115,9 @@ def train_grpo(
     if (folder / "policy" / "done").is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return read_log(log)
+    vllm.check(config)
     # Policy and posts; the room that the longest prompt and completion take decides the compiled cache.
-    model, tokenizer = load_policy(policy)
+    model, tokenizer = load_to_train(policy)
     room = completion_length(generation, items, tokenizer)
     generation = generation.model_copy(update={"max_new_tokens": room.tokens})
     if processes.is_first():
@@ -122,27 +128,30 @@ def train_grpo(
     rollouts = _own_rollouts(config)
     compile_steps(model, rollouts, longest + generation.max_new_tokens)
     fitting = rows_per_pass(config, rollouts, longest, generation.max_new_tokens)
-    config = config.model_copy(update={"micro_batch": fitting})
+    settings = vllm.settled(config.vllm, longest + generation.max_new_tokens)
+    config = config.model_copy(update={"micro_batch": fitting, "vllm": settings})
     model.train()
     if config.tuning == "lora":
         model = with_lora(model, config.lora)
         model.enable_input_require_grads()
     # The trainer: the rewards, whose sum (or whose advantages' sum) is optimised.
-    callbacks = [JsonlLog(log), SaveByTime()]
+    callbacks = [AssertSharded(), JsonlLog(log), SaveByTime()]
     if shown:
         prompts = [prompt(tokenizer, post) for post in shown]
         callbacks.append(SampleLog(folder / "samples.jsonl", tokenizer, prompts, generation))
-    trainer = SharedPromptGRPOTrainer(
+    # a prompt that is read apart passes the wrapper by which shards are gathered
+    trainer_class = GRPOTrainer if processes.is_sharded() else SharedPromptGRPOTrainer
+    trainer = trainer_class(
         model=model,
         reward_funcs=rewards_of(reward, items, config, chain=chain),
-        args=grpo_arguments(folder, config, generation, seed, tracking),
+        args=computing_in(grpo_arguments(folder, config, generation, seed, tracking)),
         train_dataset=dataset,
         processing_class=tokenizer,
-        optimizers=(adamw(model.parameters(), config.learning_rate, config.adam_epsilon), None),
+        optimizers=optimizers(model, config.learning_rate, config.adam_epsilon),
         callbacks=callbacks,
     )
     # The reference policy of the KL runs as the policy does.
-    if trainer.ref_model is not None:
+    if trainer.ref_model is not None and not processes.is_sharded():
         trainer.ref_model.to(model.dtype).set_attn_implementation(attention_name())
     trainer.add_callback(CompileParts(trainer.ref_model))
     trainer.remove_callback(PrinterCallback)
@@ -168,6 +177,7 @@ def grpo_arguments(
         # shuffled already: TRL's sampler forgets its order when a run of several epochs resumes
         shuffle_dataset=False,
         learning_rate=config.learning_rate,
+        adam_epsilon=config.adam_epsilon,
         warmup_steps=warmup_steps(config.max_steps, config.warmup_ratio, config.warmup_steps),
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=rollouts // micro,
@@ -185,6 +195,7 @@ def grpo_arguments(
         disable_dropout=True,
         multi_objective_aggregation="normalize_then_sum" if decoupled else "sum_then_normalize",
         mask_truncated_completions=False,
+        **vllm.arguments(config),
         logging_steps=1,
         save_steps=config.checkpoint_steps,
         model_init_kwargs=None,

@@ -174,9 +174,10 @@ def load_policy(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a prepared base or a trained policy from its folder; ``dtype`` as :func:`working_dtype` takes
     it."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    safe = {"trust_remote_code": False}  # said, or transformers would ask
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **safe)
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=working_dtype(dtype), use_safetensors=True, attn_implementation=attention_name()
+        folder, dtype=working_dtype(dtype), use_safetensors=True, attn_implementation=attention_name(), **safe
     )
     return use_quick_generate(model.to(device()).eval()), tokenizer
 

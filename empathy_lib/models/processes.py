@@ -32,6 +32,12 @@ from empathy_lib.core.errors import UserError
 
 Result = TypeVar("Result")
 LAUNCHER = "EMPATHY_LAUNCHER"
+# what `accelerate launch --use_fsdp` would say; it is then obeyed wherever accelerate wraps a model
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+}
 _TOLD = 30  # last lines of a training that died, for the error
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 _C = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -40,6 +46,11 @@ _C = ctypes.CDLL(None) if sys.platform == "linux" else None
 def count() -> int:
     """How many processes train together; 1 outside of :func:`launch`."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def is_sharded() -> bool:
+    """Whether weights and optimizer are dealt out to the processes (``sharding``), not copied to each."""
+    return os.environ.get("ACCELERATE_USE_FSDP") == "true"
 
 
 def is_first() -> bool:
@@ -84,22 +95,34 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
             parameter.grad /= count()
 
 
-def launch(train: Callable[..., Result], *given: Any, processes: int = 1, **named: Any) -> Result:
+def launch(
+    train: Callable[..., Result], *given: Any, processes: int = 1, sharding: str = "none", **named: Any
+) -> Result:
     """``train(*given, **named)``, here or in ``processes`` of them, whose lines appear as they come.
 
     What is given may be anything: a function of a notebook's cell, a reward model. It travels in a file that
     only this user can read, and that goes with the training.
 
+    Args:
+        sharding: ``none``, or ``fsdp2`` to deal out weights and optimizer too.
+
     Raises:
-        UserError: a process met one, or died; then its last lines are told. The processes end with this one,
-            so a kernel that is stopped leaves none behind; a further call goes on from the last checkpoint.
+        UserError: one process is to shard; a process met one, or died; then its last lines are told. The
+            processes end with this one, so a kernel that is stopped leaves none behind; a further call goes
+            on from the last checkpoint.
     """
     if processes == 1:
+        if sharding != "none":
+            raise UserError(
+                f"sharding={sharding} deals weights out to several processes, but processes=1; set it to the "
+                f"number of GPUs, or sharding=none"
+            )
         return train(*given, **named)
     with tempfile.TemporaryDirectory(prefix="empathy-") as folder:  # of mode 0700
         call, answer = Path(folder) / "call", Path(folder) / "answer"
         call.write_bytes(dill.dumps((train, given, named), recurse=True))
-        words = [*_launcher(processes), "-m", "empathy_lib.models.processes", str(call), str(processes)]
+        words = [*_launcher(processes), "-m", "empathy_lib.models.processes"]
+        words += [str(call), str(processes), sharding]
         environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)), **os.environ}
         started = subprocess.Popen(
             words,
@@ -145,12 +168,13 @@ def _end_with_parent() -> None:
         _C.prctl(_DEATH_SIGNAL, signal.SIGKILL)
 
 
-def main(call: Path, processes: int) -> None:
+def main(call: Path, processes: int, sharding: str) -> None:
     """What each process does: join the others, train, and let the first write what training returns.
 
     A :class:`UserError` is left in a file beside ``call``, since torchrun tells its parent a number only.
     """
     _end_with_parent()
+    os.environ |= FSDP2 if sharding == "fsdp2" else {}
     try:
         _train(call, processes)
     except UserError as error:
@@ -176,4 +200,4 @@ def _train(call: Path, processes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -21,11 +21,17 @@ BASE_PROMPT = (
 
 
 def wrap(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
-    """Put a prompt into the tokenizer's chat template if it has one; a base model gets the bare text."""
+    """Put a prompt into the tokenizer's chat template if it has one; a base model gets the bare text.
+
+    A template that lets its model think aloud first is told not to: the chain of empathy stands there.
+    """
     if tokenizer.chat_template is None:
         return text
     wrapped = tokenizer.apply_chat_template(
-        [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
+        [{"role": "user", "content": text}],
+        tokenize=False,
+        add_generation_prompt=True,
+        enable_thinking=False,  # a template that knows no such switch ignores it
     )
     return wrapped.removeprefix(tokenizer.bos_token or "")  # the tokenizer adds it again
 

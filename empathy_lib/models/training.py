@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors import SafetensorError, safe_open
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from empathy_lib.core.config import GenerationConfig, LoraSettings
@@ -28,11 +28,18 @@ from empathy_lib.core.errors import UserError
 from empathy_lib.models import processes
 from empathy_lib.models.base import device, generate, working_dtype
 from empathy_lib.models.compiling import compile_parts
+from empathy_lib.models.sharding import gathered, sharded
 from empathy_lib.models.wheel import copy_licence
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 BETAS = (0.9, 0.99)  # of every AdamW here
+# Its name in transformers 5.23; the version that vLLM needs has the older one only (requirements-vllm.lock).
+_CHECKPOINTING = next(
+    f"{what}_checkpointing"
+    for what in ("activation", "gradient")
+    if f"{what}_checkpointing" in TrainingArguments.__dataclass_fields__
+)
 
 
 class MasterAdamW(torch.optim.Optimizer):
@@ -100,8 +107,11 @@ def adamw(
     own masters.
 
     Raises:
-        UserError: bfloat16 weights where arithmetic is float16, whose scaled gradients they do not take.
+        UserError: bfloat16 weights where arithmetic is float16, whose scaled gradients they do not take; a
+            sharded training, whose optimizer the trainer makes itself.
     """
+    if processes.is_sharded():
+        raise UserError("sharding=fsdp2: this training's optimizer cannot be sharded; set sharding=none")
     given = list(parameters)
     every = (p for each in given for p in (each["params"] if isinstance(each, dict) else [each]))
     if any(p.dtype == torch.bfloat16 for p in every):
@@ -118,13 +128,24 @@ def _trained(parameters: Iterable[torch.Tensor] | list[dict[str, Any]]) -> list[
     return [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
 
 
+def optimizers(model: PreTrainedModel, lr: float, eps: float = 1e-8) -> tuple[Any, None]:
+    """What a trainer takes as ``optimizers``: :func:`adamw`, or nothing where it shards and makes its own."""
+    return (None if processes.is_sharded() else adamw(model.parameters(), lr, eps), None)
+
+
 def float16_arithmetic() -> bool:
     """Whether training runs in float16 over float32 weights: on cards without bfloat16 (T4, V100)."""
     return device().type == "cuda" and working_dtype() == torch.float32
 
 
 def with_lora(model: PreTrainedModel, settings: LoraSettings) -> PreTrainedModel:
-    """Freeze ``model`` and add LoRA adapters (arXiv 2106.09685) to all its linear layers."""
+    """Freeze ``model`` and add LoRA adapters (arXiv 2106.09685) to all its linear layers.
+
+    Raises:
+        UserError: a sharded training.
+    """
+    if processes.is_sharded():
+        raise UserError("tuning=lora: adapters are not sharded; set sharding=none, or tuning=full")
     config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,
@@ -192,8 +213,8 @@ class SampleLog(ItemLog):
         self.tokenizer, self.prompts, self.config = tokenizer, list(prompts), config
 
     def on_save(self, args, state, control, model=None, **kwargs):
-        """Write one record."""
-        if not processes.is_first():
+        """Write one record; a sharded model is asked by all processes."""
+        if not processes.is_first() and not processes.is_sharded():
             return
         training = model.training
         completions = generate(model, self.tokenizer, self.prompts, self.config, seed=0, greedy=True)
@@ -217,24 +238,34 @@ def last_checkpoint(folder: Path) -> str | None:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
+    told = folder / "processes"  # how many wrote the checkpoints here
+    wrote, found = int(told.read_text()) if told.is_file() else processes.count(), None
     while folder.is_dir() and (path := get_last_checkpoint(str(folder))):
         # the trainer writes that file last
-        if (Path(path) / "trainer_state.json").is_file() and _is_whole(Path(path)):
-            return path
+        if (Path(path) / "trainer_state.json").is_file() and _is_whole(Path(path), wrote):
+            found = path
+            break
         shutil.rmtree(path)
-    return None
+    if found and (Path(found) / "pytorch_model_fsdp.bin").is_file() != processes.is_sharded():
+        raise UserError(f"{found} was written with another sharding; set that, or remove {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    told.write_text(str(processes.count()))
+    return found
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether every file of weights and of optimizer state has the length that its own header or index
-    tells."""
+def _is_whole(checkpoint: Path, wrote: int) -> bool:
+    """Whether every file of weights, of optimizer state and of random numbers has the length that its own
+    header or index tells, and each of the ``wrote`` processes has left its random numbers: the first does not
+    wait for the others'."""
     try:
         for path in checkpoint.rglob("*.safetensors"):
             with safe_open(path, "pt"):
                 pass
     except SafetensorError:
         return False
-    return all(zipfile.is_zipfile(path) for path in checkpoint.rglob("*.pt"))
+    if wrote > 1 and not all((checkpoint / f"rng_state_{rank}.pth").is_file() for rank in range(wrote)):
+        return False
+    return all(zipfile.is_zipfile(path) for end in ("pt*", "bin") for path in checkpoint.rglob(f"*.{end}"))
 
 
 class SaveByTime(TrainerCallback):
@@ -286,18 +317,21 @@ def looks_at_validation(planned: int, steps: int) -> int:
     return max(1, min(steps, planned // 5))
 
 
-def trainer_arguments(folder: Path, seed: int, tracking: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+def trainer_arguments(
+    folder: Path, seed: int, tracking: Sequence[str] = (), *, checkpointed: bool = True
+) -> dict[str, Any]:
     """Arguments that every trainer of this project shares.
 
     Args:
         folder: for checkpoints, which go when training ends.
+        checkpointed: whether activations are made anew on the way back, on a card.
         tracking: trackers to report to, as the profile's ``tracking``; TensorBoard's events lie beside
             ``folder`` and stay.
     """
     if "tensorboard" in tracking:
         # the integration takes it from nowhere else
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.parent / "tensorboard")
-    return {
+    arguments = {
         "output_dir": str(folder),
         "run_name": "/".join(folder.resolve().parts[-3:-1]),
         "seed": seed,
@@ -311,18 +345,19 @@ def trainer_arguments(folder: Path, seed: int, tracking: Sequence[str] = (), **m
         "max_grad_norm": 1.0,
         "use_cpu": not torch.cuda.is_available() and not torch.backends.mps.is_available(),
         "dataloader_pin_memory": torch.cuda.is_available(),
-        "activation_checkpointing": torch.cuda.is_available(),
+        _CHECKPOINTING: checkpointed and torch.cuda.is_available(),
         # no autocast but this: the weights have the arithmetic's type, see working_dtype and MasterAdamW
         "bf16": False,
         "fp16": float16_arithmetic(),
-        **more,
     }
+    return sharded(arguments, BETAS, _CHECKPOINTING) if processes.is_sharded() else arguments
 
 
 def finish_policy(
     model, tokenizer: PreTrainedTokenizerBase, start: Path, folder: Path, name: str = "policy"
 ) -> None:
-    """:func:`finish` for a policy."""
+    """:func:`finish` for a policy, which may be sharded."""
+    model = gathered(model) if processes.is_sharded() else model
     finish(lambda target: save_policy(model, tokenizer, target), start, folder, name)
 
 

@@ -132,6 +132,9 @@ def trim_model(
     fresh.load_state_dict({n: (p[rows] if n in tables else p).to(torch.float32) for n, p in state.items()})
     fresh.tie_weights()
     fresh.generation_config.bos_token_id = config.bos_token_id
-    fresh.generation_config.eos_token_id = config.eos_token_id
+    # a chat model has several ends, of a turn and of the text; those that were cut it can no longer write
+    ends = model.generation_config.eos_token_id
+    kept = [new for new, old in enumerate(old_ids) if old in (ends if isinstance(ends, list) else [ends])]
+    fresh.generation_config.eos_token_id = kept if len(kept) > 1 else config.eos_token_id
     fresh.generation_config.pad_token_id = config.pad_token_id
     return fresh

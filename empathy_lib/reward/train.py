@@ -138,7 +138,7 @@ def train_reward(
     own = processes.share(config.batch_size, "reward.batch_size")
     planned = planned_steps(len(triplets), config.batch_size, 1, config.epochs, config.max_steps)
     arguments = SentenceTransformerTrainingArguments(
-        **trainer_arguments(folder / "checkpoints", seed, tracking, activation_checkpointing=False),
+        **trainer_arguments(folder / "checkpoints", seed, tracking, checkpointed=False),
         num_train_epochs=config.epochs,
         max_steps=config.max_steps,
         learning_rate=config.learning_rate,

@@ -19,18 +19,18 @@ from empathy_lib.core.config import BaseModelConfig, SFTStageConfig
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.files import write_json
 from empathy_lib.models import processes
-from empathy_lib.models.base import load_policy
 from empathy_lib.models.memory import releases_memory
 from empathy_lib.models.passes import MULTIPLE
+from empathy_lib.models.sharding import AssertSharded, computing_in, load_to_train
 from empathy_lib.models.training import (
     CompileParts,
     ItemLog,
     JsonlLog,
     SaveByTime,
-    adamw,
     finish_policy,
     last_checkpoint,
     looks_at_validation,
+    optimizers,
     planned_steps,
     read_log,
     trainer_arguments,
@@ -81,7 +81,7 @@ def train_sft(
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return _keep(folder, config)
     # Base and pairs: what is too long is left out, not cut.
-    model, tokenizer = load_policy(base, dtype=model_config.dtype)
+    model, tokenizer = load_to_train(base, model_config.dtype)
     room = fit(train, tokenizer, model_config)
     kept = room.select(train)
     held_room = fit(validation, tokenizer, model_config)
@@ -96,14 +96,16 @@ def train_sft(
         model.enable_input_require_grads()
     # Training: the best policy so far is kept, a killed run goes on from its last checkpoint.
     checkpoint = last_checkpoint(folder / "checkpoints")
+    arguments = sft_arguments(folder, config, seed, len(kept), tracking, resumed=checkpoint is not None)
     trainer = PassesTrainer(
         model=model,
-        args=sft_arguments(folder, config, seed, len(kept), tracking, resumed=checkpoint is not None),
+        args=computing_in(arguments, model_config.dtype),
         train_dataset=_dataset(kept),
         eval_dataset=_dataset(held),
         processing_class=tokenizer,
-        optimizers=(adamw(model.parameters(), config.learning_rate), None),
+        optimizers=optimizers(model, config.learning_rate),
         callbacks=[
+            AssertSharded(),
             JsonlLog(log),
             SaveByTime(),
             CompileParts(),

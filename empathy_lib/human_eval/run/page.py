@@ -19,6 +19,7 @@ import secrets
 import socket
 import sqlite3
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -43,7 +44,7 @@ from empathy_lib.human_eval.run.collect import Collection, Sheet
 from empathy_lib.human_eval.run.store import Rater
 
 _FILES = Path(__file__).with_name("rating_page")
-_HEADERS = {
+HEADERS = {
     "Cache-Control": "no-store",  # a page from a cache would show ranks that were changed since
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
     "connect-src 'self'; "
@@ -53,7 +54,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def create_app(collection: Collection, address: str) -> Starlette:
@@ -65,7 +66,7 @@ def create_app(collection: Collection, address: str) -> Starlette:
 class _Page:
     def __init__(self, collection: Collection, address: str) -> None:
         self._sheets, self._store = collection.sheets, collection.store
-        self._hosts = [_host(address), *_LOOPBACK]
+        self._hosts = [_host(address), *LOOPBACK]
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_FILES),
             autoescape=True,
@@ -87,7 +88,7 @@ class _Page:
                 Route("/sheet/{number:int}", self.show, methods=["GET"]),
                 Route("/sheet/{number:int}", self.save, methods=["POST"]),
                 *(
-                    Route(f"/{name}", FileResponse(_FILES / name, headers=_HEADERS))
+                    Route(f"/{name}", FileResponse(_FILES / name, headers=HEADERS))
                     for name in ("page.css", "page.js")
                 ),
             ],
@@ -147,7 +148,7 @@ class _Page:
             self._store.save, rater.name, sheet.item, ranks, visit=visit, step=int(step), seconds=seconds
         )
         if form.get("go") != "next":
-            return Response(status_code=204, headers=_HEADERS)
+            return Response(status_code=204, headers=HEADERS)
         if sheet.item not in await run_in_threadpool(self._store.complete_items, rater.name):
             return await run_in_threadpool(self._render_sheet, request, rater, sheet, incomplete=True)
         number = request.path_params["number"] + 1
@@ -155,18 +156,9 @@ class _Page:
 
     def _rater(self, request: Request) -> Rater:
         rater = self._store.rater(request.query_params.get("rater", ""))
-        if rater is None or (request.method == "POST" and self._is_foreign(request)):
+        if rater is None or (request.method == "POST" and is_foreign(request, self._hosts)):
             raise HTTPException(403)
         return rater
-
-    def _is_foreign(self, request: Request) -> bool:
-        """Whether a page of another site sends this, in the browser of someone whose link leaked."""
-        site = request.headers.get("sec-fetch-site")
-        if site is not None:
-            return site not in ("same-origin", "none")
-        # our own forms say null too, since they send no referrer
-        origin = request.headers.get("origin", "null")
-        return origin != "null" and _host(origin) not in self._hosts
 
     def _sheet(self, rater: Rater, request: Request) -> Sheet:
         sheets, number = self._sheets[rater.name], request.path_params["number"]
@@ -197,7 +189,7 @@ class _Page:
 
     def _render(self, view: str, request: Request, status: int = 200, **values: Any) -> HTMLResponse:
         query = urlencode({"rater": request.query_params.get("rater", "")})
-        return HTMLResponse(self._template.render(view=view, query=query, **values), status, headers=_HEADERS)
+        return HTMLResponse(self._template.render(view=view, query=query, **values), status, headers=HEADERS)
 
     def _refuse(self, request: Request, error: HTTPException) -> Response:
         return self._render(
@@ -209,6 +201,16 @@ class _Page:
             f"error: {self._store.path}: {error}; a save was refused, and the rater told so", file=sys.stderr
         )
         return self._render("unsaved", request, status=503)
+
+
+def is_foreign(request: Request, hosts: Sequence[str]) -> bool:
+    """Whether a page of another site sends this, in the browser of someone who may; ``hosts`` are ours."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    # our own forms say null too, since they send no referrer
+    origin = request.headers.get("origin", "null")
+    return origin != "null" and _host(origin) not in hosts
 
 
 def _host(address: str) -> str:
@@ -223,7 +225,7 @@ def _host(address: str) -> str:
 
 def _redirect(request: Request, path: str) -> Response:
     query = urlencode({"rater": request.query_params["rater"]})
-    return RedirectResponse(f"{path}?{query}", 303, headers=_HEADERS)
+    return RedirectResponse(f"{path}?{query}", 303, headers=HEADERS)
 
 
 def _ranks(form: FormData, sheet: Sheet) -> dict[tuple[str, str], int]:
