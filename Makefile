@@ -1,7 +1,7 @@
 # Two commands matter: `make reproduce` and `make test`. Both do their own set-up; a second run installs nothing.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lab book resolve verify doctor gpu-check clean
+.PHONY: help setup reproduce test lab book resolve verify fuzz doctor gpu-check clean
 
 PROFILE ?= laptop
 PY := .venv/bin/python
@@ -48,7 +48,7 @@ reproduce: setup ## Run the six notebooks under PROFILE (default: laptop); the s
 	  $${BASE_MODEL:+--base-model "$$BASE_MODEL"} $(ARGS)
 
 # The notebooks run twice: through papermill, from nothing into an awkward path, then cell by cell under nbval, which finds the stages
-# built and compares the marked outputs; the exercises' solutions run between the two. Unit tests share the cores, a file each, as do solutions and notebooks.
+# built and compares the marked outputs; the exercises' solutions run between the two. The first run reaches no network. Unit tests share the cores, a file each, as do solutions and notebooks.
 test: setup ## Lint, unit tests, the notebooks through papermill and under nbval (smoke profile)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -57,7 +57,7 @@ test: setup ## Lint, unit tests, the notebooks through papermill and under nbval
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/unit \
 	  | tee "$$scratch/unit.log"; \
 	export EMPATHY_RUNS="$$scratch/空格 与中文"; \
-	$(PY) -m empathy_lib reproduce --profile smoke; \
+	PYTHONPATH="$$PWD/tests/no_network" $(PY) -m empathy_lib reproduce --profile smoke; \
 	$(PY) tests/check_run.py "$$EMPATHY_RUNS/smoke"; \
 	mkdir -p "$$scratch/notebooks/solutions"; \
 	ls notebooks/solutions/0*.ipynb | xargs -P 2 -I @ $(PY) -m papermill --no-progress-bar @ "$$scratch/@" \
@@ -104,6 +104,10 @@ verify: setup ## Does smoke repeat? Three runs in fresh folders, every artefact 
 	  OMP_NUM_THREADS=$$1 $(PY) -m empathy_lib reproduce --profile smoke --run-dir "$$scratch/$$2"; \
 	done; \
 	$(PY) tests/verify.py "$$scratch/first" again="$$scratch/again" "one thread"="$$scratch/single" --page docs/repeat.md
+
+# Minutes; a crash leaves its input in tests/fuzz_corpus/, which the unit tests replay. ARGS='--parser 100000 --rest 5000 --seed 2'
+fuzz: setup ## A million broken inputs for the parser and the readers of data, scores and ratings (minutes)
+	@$(PY) tests/fuzz.py $(ARGS)
 
 doctor: setup ## Check this machine: each failed line says the remedy
 	@$(PY) -m empathy_lib doctor

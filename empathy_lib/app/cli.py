@@ -232,5 +232,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        # what a file calls its fields and members must not speak to the terminal
+        line = re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", " ".join(str(error).splitlines()))
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(2)

@@ -22,7 +22,7 @@ from empathy_lib.app.results import (
 )
 from empathy_lib.core.helplines import Region, fixed_text, resources
 from empathy_lib.core.style import SYSTEM_LABELS
-from empathy_lib.dataset.card import CHAIN_LIMITS, DATA_LIMITS, LANGUAGE, ORIGIN, tags
+from empathy_lib.dataset.card import CHAIN_LIMITS, DATA_LIMITS, LANGUAGE, ORIGIN, code, tags
 from empathy_lib.metrics.tables import markdown
 
 AI_TAG = "ai-generated-text"
@@ -111,7 +111,7 @@ model too: {licence}. Files with terms or a notice in this folder must travel wi
 
 ## Data
 
-{ORIGIN[data["synthetic"]]} Source `{data["source"]}`, licence {data["licence"]}; {data["questions"]:,} \
+{ORIGIN[data["synthetic"]]} Source {code(data["source"])}, licence {data["licence"]}; {data["questions"]:,} \
 posts, {data["answers"]:,} answers; chains: {CHAINS[data["annotator"]]}. No post and no answer is in this \
 folder, but a language model may repeat what it was trained on: do not publish weights that were trained \
 on posts which may not be published."""

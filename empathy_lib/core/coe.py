@@ -199,9 +199,10 @@ def cut_reasoning(text: str) -> str:
     """
     if not (_REASONING.search(text) or _REASONED.search(text)):
         return text
-    kept, at, unclosed = "", 0, set()
+    parts, at, unclosed = [], 0, set()
     while found := _REASONING.search(text, at):
-        kept, name = kept + text[at : found.start()], found.group(1).lower()
+        parts.append(text[at : found.start()])
+        name = found.group(1).lower()
         end = None
         if name not in unclosed:  # looked for once, or many open blocks would take quadratic time
             end = re.compile(f"</{name}>", re.IGNORECASE).search(text, found.end())
@@ -211,7 +212,7 @@ def cut_reasoning(text: str) -> str:
             at = tag.start() if tag else len(text)
         else:
             at = end.end()
-    kept += text[at:]
+    kept = "".join(parts) + text[at:]
     ends = list(_REASONED.finditer(kept))
     if ends and not _TAG.search(kept, 0, ends[-1].start()):
         kept = kept[ends[-1].end() :]

@@ -1,6 +1,7 @@
 """Single files: written whole or not at all, read with a clear error, hashed; and where shared ones lie.
 
-Does not know: runs, stages, or what a file holds.
+Also how a name stands in a CSV, so that no spreadsheet runs it. Does not know: runs, stages, or what a file
+holds.
 """
 
 from __future__ import annotations
@@ -8,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from empathy_lib.core.errors import UserError
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # what a spreadsheet would run, or is kept from running
 
 
 def cache_dir() -> Path:
@@ -30,6 +34,17 @@ def write_text(path: Path, text: str, *, private: bool = False) -> None:
     ) as handle:
         handle.write(text)
     os.replace(temporary, path)
+
+
+def tamed(text: str) -> str:
+    """A text for a cell of a CSV: with an apostrophe before it where a spreadsheet would take it for a
+    formula; ``untamed(tamed(text)) == text``."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def untamed(text: str) -> str:
+    """The text of a cell that :func:`tamed` wrote."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
 
 
 def write_json(path: Path, value: Any) -> None:

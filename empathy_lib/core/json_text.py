@@ -52,7 +52,7 @@ def parse_json(text: str, where: str, remedy: str) -> Any:
         raise UserError(f"{where}: JSON nested too deep to be a record; {remedy}") from error
     except ValueError as error:  # the only other one: an integer above the interpreter's limit of digits
         raise UserError(f"{where}: holds an integer of thousands of digits; write it as text") from error
-    if _ESCAPED_HALF.search(text) and (half := _half_character(value)):
+    if _ESCAPED_HALF.search(text) and (half := half_character(value)):
         field, character = half
         escape = f"\\u{ord(character):04x}"
         raise UserError(
@@ -62,7 +62,7 @@ def parse_json(text: str, where: str, remedy: str) -> Any:
     return value
 
 
-def _half_character(value: Any) -> tuple[str, str] | None:
+def half_character(value: Any) -> tuple[str, str] | None:
     """The first half character of a JSON value and the field that holds it."""
     stack: list[tuple[str, Any]] = [("", value)]
     while stack:

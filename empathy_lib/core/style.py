@@ -69,7 +69,13 @@ def use_style() -> None:
         context="notebook", style="whitegrid", font=font_manager.FontProperties(fname=font).get_name()
     )
     plt.rcParams.update(
-        {"figure.dpi": 100, "savefig.bbox": "tight", "axes.unicode_minus": False, "pdf.fonttype": 42}
+        {
+            "figure.dpi": 100,
+            "savefig.bbox": "tight",
+            "axes.unicode_minus": False,
+            "pdf.fonttype": 42,
+            "text.parse_math": False,  # a topic of a corpus may hold $
+        }
     )
 
 

@@ -150,7 +150,7 @@ def write_card(
 ## Origin
 {ORIGIN[synthetic]}
 
-- source: `{statistics["source"]}`, seed {seed}
+- source: {code(statistics["source"])}, seed {seed}
 - Chain of Empathy: {CHAINS[annotator]}
 - licence: {_licence_words(statistics, licence)}
 
@@ -215,6 +215,11 @@ a post needs a human: a crisis line, a doctor, somebody near. In mainland China:
     path = folder / "README.md"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def code(text: str) -> str:
+    """A name as code in Markdown, where no tag or link in it works; a file's name may hold anything."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`"
 
 
 def front_matter(statistics: dict[str, Any], files: dict[str, str], licence: str = "") -> str:

@@ -7,24 +7,35 @@ is left out without a word: what is not read goes to :class:`Notes`.
 from __future__ import annotations
 
 import gzip
+import io
+import lzma
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
+
+from empathy_lib.core.errors import UserError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt")
 ARCHIVES = (".gz", ".zip")
 READ = (*SUFFIXES, *ARCHIVES)
-# What reading an archive or a disk may raise.
+# What reading an archive or a disk may raise; what a lying archive makes the standard library raise besides.
 READ_ERRORS = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_LIES = (ValueError, struct.error, lzma.LZMAError)
 _HIDDEN = {"__macosx", "thumbs.db", "desktop.ini", "_success", "_metadata", "_common_metadata"}
 _OURS = {"manifest.json", "report.json", "rejected.jsonl", "train.jsonl"}  # marks a dataset folder we wrote
 _SPLITS = ("train.jsonl", "validation.jsonl", "test.jsonl")
 _SHOWN = 5  # file names in a remark
+# Texts compress at 3 to 20; deflate at 1,000 at most, bzip2 and overlapping members of a zip without end.
+MAX_RATIO = 200
+UNCHECKED = 64 << 20  # bytes that any archive may give: blank rows of a spreadsheet compress well
+_BUFFER = 1 << 18
 
 
 @dataclass
@@ -67,6 +78,66 @@ def _some(names: list[str]) -> str:
 def shown(path: Path | str) -> str:
     """A path as text that can be written, whatever bytes its name has."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+class Unpacking:
+    """How much a packed file has given so far, all its parts together."""
+
+    def __init__(self, path: Path, packed: int) -> None:
+        self._path, self._packed = path, packed
+        self._parts: dict[str, int] = {}  # what was read twice counts once
+        self._total = 0
+
+    def count(self, part: str, given: int) -> None:
+        """Note that a part has given so many bytes.
+
+        Raises:
+            UserError: all parts together gave more than ``UNCHECKED`` and ``MAX_RATIO`` times what is packed.
+        """
+        more = given - self._parts.get(part, 0)
+        if more <= 0:
+            return
+        self._parts[part] = given
+        self._total += more
+        if self._total > max(UNCHECKED, MAX_RATIO * self._packed):
+            raise UserError(
+                f"{self._path}: {self._packed:,} bytes unpack to more than {self._total:,}, over {MAX_RATIO} "
+                f"times as many; no text compresses so well, and reading stops here; if it is what you want, "
+                f"unpack it and give the files (a Parquet file: as JSON lines)"
+            )
+
+
+class _Measured(io.RawIOBase):
+    """A part of an archive, unpacked as it is read and counted."""
+
+    def __init__(self, packed: BinaryIO, part: str, unpacking: Unpacking) -> None:
+        self._packed, self._part, self._unpacking = packed, part, unpacking
+        self._given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        try:
+            data = self._packed.read1(len(buffer))  # what is there: a break later on costs nothing before it
+        except _LIES as error:
+            raise zipfile.BadZipFile(str(error)) from error
+        self._given += len(data)
+        self._unpacking.count(self._part, self._given)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._packed.close()
+        super().close()
+
+
+def _measured(opened: Callable[[], BinaryIO], part: str, unpacking: Unpacking) -> io.BufferedReader:
+    try:
+        packed = opened()
+    except _LIES as error:
+        raise zipfile.BadZipFile(str(error)) from error
+    return io.BufferedReader(_Measured(packed, part, unpacking), _BUFFER)
 
 
 @dataclass(frozen=True)
@@ -163,7 +234,8 @@ def _unpacked(file: Path, name: str, notes: Notes) -> Iterator[Source]:
     elif inner.suffix.lower() not in SUFFIXES:
         _pass_over(notes, name, f"unknown file type '{suffix}'; use {', '.join(READ)}")
     elif suffix == ".gz":
-        opened = lambda: gzip.open(file, "rb")  # noqa: E731, SIM115
+        unpacking = Unpacking(shown_path, status.st_size)
+        opened = partial(_measured, partial(gzip.open, file), "", unpacking)
         yield Source(shown_path, _stem(inner), inner.suffix.lower(), opened, status.st_size)
     else:
         opened = lambda: file.open("rb")  # noqa: E731
@@ -171,20 +243,21 @@ def _unpacked(file: Path, name: str, notes: Notes) -> Iterator[Source]:
 
 
 def _stem(name: Path | PurePosixPath) -> str:
-    return name.with_suffix("").as_posix()
+    return name.with_suffix("").as_posix() if name.name else ""
 
 
 def _members(file: Path, shown_path: Path, name: str, notes: Notes) -> Iterator[Source]:
     """The files within a zip, in the order of their names."""
     try:
         archive = zipfile.ZipFile(file)
-    except READ_ERRORS as error:
+    except (*READ_ERRORS, *_LIES) as error:
         _pass_over(notes, name, f"is no whole zip archive ({error})")
         return
     with archive:
         members = [(_member_name(info), info) for info in archive.infolist() if not info.is_dir()]
-        alone = len(members) == 1
-        for inner, info in sorted(members, key=lambda pair: PurePosixPath(pair[0]).parts):
+        alone, unpacking = len(members) == 1, Unpacking(shown_path, file.stat().st_size)
+        ordered = sorted(members, key=lambda pair: PurePosixPath(pair[0]).parts)
+        for number, (inner, info) in enumerate(ordered):
             path, full = PurePosixPath(inner), f"{name}/{inner}"
             suffix = path.suffix.lower()
             if suffix not in SUFFIXES and alone:  # posts.json.zip, whose one member is called anything
@@ -194,8 +267,10 @@ def _members(file: Path, shown_path: Path, name: str, notes: Notes) -> Iterator[
             elif info.flag_bits & 1:
                 _pass_over(notes, full, "is encrypted; unpack the archive")
             elif suffix in SUFFIXES:
-                opened = lambda info=info: archive.open(info)  # noqa: E731
-                yield Source(shown_path / inner, _stem(path), suffix, opened, info.file_size)
+                opened = partial(_measured, partial(archive.open, info), str(number), unpacking)
+                # a name from an archive is shown, never opened; that of "/x" stands below the archive's too
+                inside = Path(f"{shown_path}/{inner}")
+                yield Source(inside, _stem(path).lstrip("/"), suffix, opened, info.file_size)
             else:
                 _pass_over(notes, full, f"unknown file type '{suffix}'; use {', '.join(SUFFIXES)}")
 

@@ -197,7 +197,7 @@ def _turns(
                 place, f"must be a turn with {side_key} and {text_key}, not {type(turn).__name__}"
             )
         side = turn.get(side_key)
-        if side not in sides:
+        if not isinstance(side, str) or side not in sides:
             raise BadRecord(f"{place}.{side_key}", f"is {side!r}; use one of {', '.join(sides)}")
         if sides[side]:
             turns.append(
@@ -212,7 +212,8 @@ def _smile(record: Any, rule: Turns, min_reply: int) -> Draft:
     )
 
 
-_SPEAKER = re.compile(r"^\s*(来访者|求助者|咨询者|心理咨询师|咨询师|支持者)\s*[:：]", re.MULTILINE)
+# not ^\s*, which takes quadratic time on many line ends
+_SPEAKER = re.compile(r"^[^\S\n]*(来访者|求助者|咨询者|心理咨询师|咨询师|支持者)\s*[:：]", re.MULTILINE)
 
 
 def _first_text(record: Any) -> str:

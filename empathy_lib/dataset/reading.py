@@ -12,7 +12,7 @@ from pathlib import Path
 from empathy_lib.core.errors import UserError
 from empathy_lib.dataset.files import READ, READ_ERRORS, Notes, Source, sources
 from empathy_lib.dataset.layouts import BadRecord
-from empathy_lib.dataset.records import Record, json_lines, json_values, text_file
+from empathy_lib.dataset.records import Record, foreign_encoding, json_lines, json_values, text_file
 from empathy_lib.dataset.tables import csv_rows, parquet_rows
 
 _READERS = {
@@ -52,9 +52,11 @@ def source_records(source: Source, notes: Notes, *, named: bool) -> Iterator[Rec
     number = 0
     try:
         with source.open() as handle:
-            if not handle.read(1):
-                yield Record(source.path, fault=BadRecord("file", "is empty"), **place)
-                return
+            begins = handle.read(4)
+        fault = foreign_encoding(begins) if begins else BadRecord("file", "is empty")
+        if fault is not None:
+            yield Record(source.path, fault=fault, unread=(source.size, 0), **place)
+            return
         for record in _READERS[source.suffix](source, notes):
             number += 1
             yield Record(**{**vars(record), **place})

@@ -24,6 +24,7 @@ BYTES_AN_ANSWER = 1_000  # how much of a file of which nothing could be read cou
 CHUNK = 1 << 18
 MAX_DIGITS = 4_000  # of a number; longer ones are kept as text, nobody counts with them
 ICONV = "convert the file, e.g. with: iconv -f GB18030 -t UTF-8"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,15 @@ def decoded(source: Source, data: bytes, line: int | None = None) -> Record:
     except UnicodeDecodeError as error:
         reason = f"is not UTF-8 (byte {error.start + 1}); {ICONV}"
         return Record(source.path, line=line, fault=BadRecord("line" if line else "file", reason))
+
+
+def foreign_encoding(begins: bytes) -> BadRecord | None:
+    """The fault of a file that begins as UTF-16 or UTF-32, which spreadsheets write; None for any other."""
+    if not begins.startswith((*_UTF16, codecs.BOM_UTF32_BE)):
+        return None
+    wide = begins.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE))
+    name = "UTF-32" if wide else "UTF-16"
+    return BadRecord("file", f"is {name}; convert the file, e.g. with: iconv -f {name} -t UTF-8")
 
 
 def json_lines(source: Source, notes: Notes) -> Iterator[Record]:
@@ -175,7 +185,10 @@ def _elements(source: Source) -> Iterator[Any]:
     element at a time."""
     with source.open() as handle:
         text = _Window(handle)
-        listed = text.peek() == "["
+        try:
+            listed = text.peek() == "["
+        except BadRecord:  # no UTF-8 from the first byte on, which the first element says
+            listed = False
         yield listed
         text.skip(1 if listed else 0)
         for number in count(1):
@@ -195,7 +208,6 @@ def _elements(source: Source) -> Iterator[Any]:
                     if listed:
                         raise BadRecord("file", "is not valid JSON (it ends within its list)")
                     return
-                line = text.line
                 value, size = text.value()
             except BadRecord as fault:
                 read, left = text.base + text.bytes_before(), source.size
@@ -207,7 +219,7 @@ def _elements(source: Source) -> Iterator[Any]:
                 )
                 yield Record(
                     source.path,
-                    line=text.line,
+                    line=text.line_before(0),
                     number=number,
                     fault=BadRecord("file", reason),
                     unread=(unread, read),
@@ -215,7 +227,7 @@ def _elements(source: Source) -> Iterator[Any]:
                 return
             if size > MAX_RECORD_BYTES:
                 fault = BadRecord("record", f"has {size:,} characters, more than {MAX_RECORD_BYTES:,}")
-                yield Record(source.path, line=line, number=number, fault=fault)
+                yield Record(source.path, line=text.line_before(size), number=number, fault=fault)
             else:
                 yield Record(source.path, value, number=number)
 
@@ -248,6 +260,10 @@ class _Window:
 
     def bytes_before(self) -> int:
         return len(self._text[: self._place].encode())
+
+    def line_before(self, characters: int) -> int:
+        """The line that stands so many characters before the place."""
+        return self.line + self._text.count("\n", 0, self._place - characters)
 
     def skip(self, characters: int) -> None:
         self._place += characters
@@ -283,20 +299,20 @@ class _Window:
         Raises:
             BadRecord: there is none, or it does not end within ``MAX_JSON_CHARS``.
         """
-        self._settle()
+        if self._place > len(self._text) // 2:  # not each time: the rest is copied, and may hold millions
+            self._settle()
         size = CHUNK
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text)
+                value, end = _DECODER.raw_decode(self._text, self._place)
                 if end < len(self._text) or self._ended:
-                    self._place = end
-                    return value, end
+                    length, self._place = end - self._place, end
+                    return value, length
             except RecursionError:
                 raise BadRecord("record", "is nested too deeply") from None
             except json.JSONDecodeError as error:
-                if self._ended or len(self._text) > MAX_JSON_CHARS:
+                if self._ended or len(self._text) - self._place > MAX_JSON_CHARS:
                     self._place = min(error.pos, len(self._text))
-                    self.line += self._text[: self._place].count("\n")
                     why = self._bad or f"is not valid JSON ({error.msg})"
                     raise BadRecord("file", why) from error
             self._more(size)

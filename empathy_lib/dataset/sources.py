@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from empathy_lib.core.config import HUB, SYNTHETIC, DatasetConfig
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.identity import file_digest
+from empathy_lib.core.json_text import half_character
 from empathy_lib.core.run import ROOT, generator
 from empathy_lib.core.schema import Answer, Item, first_fault
 from empathy_lib.dataset.files import Notes, shown, source_files
@@ -39,6 +40,7 @@ _EXPECTED = (
 # What UTF-8 read as Latin-1 or GBK leaves behind; U+FFFD marks bytes that were no text at all.
 _MOJIBAKE = re.compile("\ufffd|锟斤拷|烫烫烫|(?:[ÃÂäåæçèé][\u0080-\u00bf]){2}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+HOPELESS = 100_000  # rejections after which a source that is mostly rejected is read no further
 
 
 class Rejected(BaseModel):
@@ -179,14 +181,15 @@ def read_records(
 ) -> Reading:
     """Turn records into items; ``name`` becomes part of ``Item.source``."""
     items, ids = ItemStore(), _Ids()
+    further, later = defaultdict(list), ItemStore()  # of items: where their further answers lie
     reading = Reading(items, kept=0, notes=notes if notes is not None else Notes())
-    file, read_before = None, 0
+    file, read_before, lost = None, 0, 0  # lost: reading.lost, which counts anew each time
     for record in records:
         if record.file != file:
-            file, read_before = record.file, reading.kept + reading.lost
+            file, read_before = record.file, reading.kept + lost
         try:
             if record.fault:
-                raise _priced(record, reading.kept + reading.lost - read_before)
+                raise _priced(record, reading.kept + lost - read_before)
             layout = LAYOUTS[config.format] if config.format != "auto" else layout_of(record.value)
             if layout is None:
                 raise BadRecord(
@@ -198,16 +201,36 @@ def read_records(
             item, before = ids.settle(item, record, layout, reading.notes, items)
         except BadRecord as fault:
             reading.rejected.append(_rejected(record, fault))
+            lost += fault.answers
+            _stop_if_hopeless(reading, lost, config)
             continue
         reading.layouts[layout.name] += 1
         if before is None:
             items.append(item)
         else:
-            earlier = items[before]
-            items.replace(before, earlier.model_copy(update={"answers": [*earlier.answers, *item.answers]}))
+            further[before].append(len(later))
+            later.append(item)
         reading.kept += len(item.answers)
         reading.rejected += [_rejected(record, fault) for fault in faults]
+        lost += sum(fault.answers for fault in faults)
+        _stop_if_hopeless(reading, lost, config)
+    for place, others in further.items():  # once each: item by item would write an item again for each answer
+        answers = [*items[place].answers, *(a for other in others for a in later[other].answers)]
+        items.replace(place, items[place].model_copy(update={"answers": answers}))
     return reading
+
+
+def _stop_if_hopeless(reading: Reading, lost: int, config: DatasetConfig) -> None:
+    """Stop before memory is full of rejections.
+
+    Raises:
+        UserError: so many are rejected, and so many more than kept, that what follows could hardly mend it.
+    """
+    if len(reading.rejected) < HOPELESS:
+        return
+    share = lost / (lost + reading.kept)
+    if share > max(0.5, config.max_rejected_share):
+        raise UserError(_too_many(config, reading, share) + " (reading stopped there)")
 
 
 def _priced(record: Record, answers: int) -> BadRecord:
@@ -226,6 +249,7 @@ class _Ids:
 
     def __init__(self) -> None:
         self._taken: dict[str, tuple[int, str, str]] = {}  # id: position, place, file
+        self._numbers: dict[str, int] = {}  # id: how often it was numbered, for it was taken
 
     def settle(
         self, item: Item, record: Record, layout: Layout, notes: Notes, items: ItemStore
@@ -254,9 +278,10 @@ class _Ids:
             if wanted in self._taken and items[self._taken[wanted][0]].question == item.question:
                 notes.joined += 1
                 return item, self._taken[wanted][0]
-        free = next(
-            name for name in chain([wanted], (f"{wanted}-{n}" for n in count(2))) if name not in self._taken
-        )
+        free = wanted
+        while free in self._taken:
+            self._numbers[wanted] = self._numbers.get(wanted, 1) + 1
+            free = f"{wanted}-{self._numbers[wanted]}"
         place = f"line {record.line}" if record.line else f"record {record.number}" if record.number else file
         self._taken[free] = (len(items), place if given else f"~{place}", file)
         return item.model_copy(update={"id": free}), None
@@ -264,7 +289,9 @@ class _Ids:
 
 def _rejected(record: Record, fault: BadRecord) -> Rejected:
     place = {"file": shown(record.file), "line": record.line, "record": record.number}
-    return Rejected(**place, field=fault.field, reason=str(fault), answers=fault.answers)
+    # a field's name and an id are of the record, so they may hold what cannot be written
+    field, reason = (text.encode("utf-8", "backslashreplace").decode() for text in (fault.field, str(fault)))
+    return Rejected(**place, field=field, reason=reason, answers=fault.answers)
 
 
 def _shape(value: Any) -> str:
@@ -293,6 +320,8 @@ def _item(
         draft = layout.draft(record.value, rule, config.min_answer_chars)
         count = len(draft.answers)
         question = checked_text(draft.question, draft.question_field)
+        for where in ("id", "topic", "subtopic"):
+            _whole(getattr(draft, where), where)
     except BadRecord as fault:
         raise fault.costing(count) from None
     notes.turns_cut += draft.turns_cut
@@ -344,7 +373,17 @@ def _own_item(value: Any, source: str) -> Item:
         *((f"answers.{i}.text", a.text) for i, a in enumerate(item.answers)),
     ):
         checked_text(text, where, may_be_empty=True)
+    try:
+        item.model_dump_json()  # labels, chains and names of fields too must be text that can be written
+    except PydanticSerializationError:
+        field, half = half_character(value) or ("record", "\ud800")
+        _whole(half, field)
     return item.model_copy(update={"source": source})
+
+
+def _whole(text: str, where: str) -> None:
+    if _SURROGATE.search(text):
+        raise BadRecord(where, "holds a lone surrogate, which is half a character; mend the text")
 
 
 def checked_text(value: Any, where: str, *, may_be_empty: bool = False) -> str:
@@ -358,8 +397,7 @@ def checked_text(value: Any, where: str, *, may_be_empty: bool = False) -> str:
         raise BadRecord(where, f"must be text, not {type(value).__name__}")
     if not value.strip() and not may_be_empty:
         raise BadRecord(where, "is empty; give the post's text or remove the record")
-    if _SURROGATE.search(value):
-        raise BadRecord(where, "holds a lone surrogate, which is half a character; mend the text")
+    _whole(value, where)
     if "\x00" in value or (broken := _MOJIBAKE.search(value)):
         trace = "\\x00" if "\x00" in value else broken.group(0)
         raise BadRecord(

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from empathy_lib.core.config import HUB
 from empathy_lib.core.errors import UserError
-from empathy_lib.dataset.files import Notes, Source
+from empathy_lib.dataset.files import Notes, Source, Unpacking
 from empathy_lib.dataset.layouts import BadRecord
 from empathy_lib.dataset.records import ICONV, MAX_RECORD_BYTES, Record, parse
 
@@ -149,7 +149,7 @@ def parquet_rows(source: Source, notes: Notes) -> Iterator[Record]:
     import pyarrow
     import pyarrow.parquet
 
-    errors = (pyarrow.ArrowException, OSError, ValueError, TypeError)
+    errors = (pyarrow.ArrowException, OSError, ValueError, TypeError, OverflowError)
     # columns that a partitioned folder keeps in its folders' names
     pairs = (part.split("=", 1) for part in source.path.parts[:-1] if part.count("=") == 1)
     partitions = {key: value for key, value in pairs if key}
@@ -162,11 +162,14 @@ def parquet_rows(source: Source, notes: Notes) -> Iterator[Record]:
             )
             yield Record(source.path, fault=fault, unread=(source.size, 0))
             return
-        number = 0
+        number = given = 0
+        unpacking = Unpacking(source.path, source.size)
         for group in range(table.num_row_groups):
             after = number + table.metadata.row_group(group).num_rows
             try:
                 for batch in table.iter_batches(batch_size=512, row_groups=[group]):
+                    given += batch.nbytes
+                    unpacking.count("", given)  # a run of equal values is packed in a few bytes
                     for row in batch.to_pylist():
                         number += 1
                         yield Record(source.path, partitions | row, number=number)
@@ -182,7 +185,7 @@ def parquet_rows(source: Source, notes: Notes) -> Iterator[Record]:
 
 def _seekable(handle: BinaryIO) -> BinaryIO:
     """The file itself, or a copy on disk of one that is packed: Parquet is read from its end."""
-    if isinstance(handle, io.BufferedReader):
+    if handle.seekable():
         return handle
     copy = tempfile.TemporaryFile()  # noqa: SIM115  (closed by the caller)
     for chunk in iter(lambda: handle.read(1 << 20), b""):

@@ -23,7 +23,7 @@ from pathlib import Path
 import pandas as pd
 
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.files import write_text
+from empathy_lib.core.files import tamed, untamed, write_text
 from empathy_lib.core.json_text import nearest_name
 from empathy_lib.core.paper import DIMENSIONS
 
@@ -152,7 +152,8 @@ def _check_record(
             f"{where}: the line has too {'many' if None in record else 'few'} fields; write as many as the "
             f"first line has"
         )
-    rater, item, dimension, name, rank = (record[column].strip() for column in columns)
+    rater, item, dimension, name = (untamed(record[column].strip()) for column in columns[:4])
+    rank = record[columns[4]].strip()
     for column, value in zip(columns, (rater, item), strict=False):
         if not value:
             raise UserError(f"{where}: field '{column}' is empty; name the {column}")
@@ -189,8 +190,12 @@ def _number(where: str, column: str, text: str, least: int, remedy: str) -> floa
 
 
 def write_ratings(ratings: pd.DataFrame, path: str | Path) -> None:
-    """Write ratings in the layout that :func:`read_ratings` reads; ``seconds`` too, where there are any."""
+    """Write ratings in the layout that :func:`read_ratings` reads; ``seconds`` too, where there are any.
+
+    A name that a spreadsheet would take for a formula has an apostrophe before it, which reading takes off.
+    """
     table = ratings[[*COLUMNS, *ratings.columns.intersection([SECONDS])]]
+    table = table.assign(**{name: table[name].map(tamed) for name in COLUMNS[:4]})
     write_text(Path(path), table.to_csv(index=False, float_format="%g"))
 
 

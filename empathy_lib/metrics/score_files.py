@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from empathy_lib.core.errors import UserError
+from empathy_lib.core.files import tamed, untamed
 from empathy_lib.core.schema import Item
 from empathy_lib.metrics.scoring import Example, Settings, by_segment, mean_frames, score_table
 
@@ -48,7 +49,9 @@ def write_scores(
             samples, scores of a whole corpus those of the first.
     """
     frames = mean_frames(systems, settings, further or {})
-    pd.concat(frames, names=["system"]).to_csv(Path(folder) / EXAMPLES)
+    rows = pd.concat(frames, names=["system"])
+    rows.index = rows.index.map(lambda names: tuple(map(tamed, names)))
+    rows.to_csv(Path(folder) / EXAMPLES)
     table = score_table(systems, settings, frames)
     table.to_csv(Path(folder) / SCORES, index=False)
     by_segment(systems, settings, table, further).to_csv(Path(folder) / BY_SEGMENT, index=False)
@@ -65,7 +68,11 @@ def read_scores(folder: Path) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
         if not (Path(folder) / name).is_file():
             raise UserError(f"{folder}/{name}: no such file; delete {folder} and run notebook 05 again")
     rows = pd.read_csv(
-        Path(folder) / EXAMPLES, dtype={"system": str, "id": str}, float_precision="round_trip"
+        Path(folder) / EXAMPLES,
+        converters={"system": untamed, "id": untamed},
+        keep_default_na=False,  # an id may be "NA"
+        na_values=[""],
+        float_precision="round_trip",
     )
     frames = {
         name: part.drop(columns="system").set_index("id") for name, part in rows.groupby("system", sort=False)

@@ -7,6 +7,7 @@ anything is scored. Needs no model library, so that ``report`` may use it.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.files import write_text
+from empathy_lib.core.files import tamed, write_text
 from empathy_lib.core.run import generator
 from empathy_lib.core.schema import Item
 from empathy_lib.core.statistics import Score, as_entry, bootstrap_mean, wilson_share
@@ -28,6 +29,7 @@ _LATEX = str.maketrans(
     {mark: rf"\{mark}" for mark in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 )
+_FIGURE = re.compile(r"[-+]?[\d.,]+( \[[-+\d., ]+\])?")  # a difference may begin with a sign
 OTHER_TOPICS = "all other topics"
 
 
@@ -176,11 +178,14 @@ def write_table(table: pd.DataFrame, folder: Path, name: str, text: str) -> None
     Args:
         table: its index is written too, as the first columns.
         text: the caption, which says what is synthetic, simulated or small; in the CSV it is a column
-            ``note``.
+            ``note``. A topic is named by whoever made the corpus: no cell is a formula, a tag or a command.
     """
     flat = table.reset_index()
-    safe = lambda value: " ".join(str(value).split()).replace("|", r"\|")  # noqa: E731
+    safe = lambda value: " ".join(str(value).split()).replace("|", r"\|").replace("<", "&lt;")  # noqa: E731
     rows = [[safe(cell) for cell in row] for row in flat.itertuples(index=False)]
-    write_text(folder / f"{name}.csv", flat.assign(note=text).to_csv(index=False))
-    write_text(folder / f"{name}.md", markdown(map(safe, flat.columns), rows) + f"\n\n{text}\n")
+    cells = flat.map(lambda cell: cell if _FIGURE.fullmatch(str(cell)) else tamed(str(cell)))
+    write_text(folder / f"{name}.csv", cells.assign(note=tamed(text)).to_csv(index=False))
+    write_text(
+        folder / f"{name}.md", markdown(map(safe, flat.columns), rows) + f"\n\n{text.replace('<', '&lt;')}\n"
+    )
     write_text(folder / f"{name}.tex", latex(flat, text, name))

@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, Field
 
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.files import write_text
+from empathy_lib.core.files import tamed, write_text
 from empathy_lib.core.identity import file_digest
 from empathy_lib.core.run import RATINGS
 from empathy_lib.core.schema import iter_jsonl
@@ -133,4 +133,5 @@ def export_ratings(collection: Collection, path: Path) -> dict[str, int]:
 
 def write_links(links: Mapping[str, str], path: Path) -> None:
     """Write the raters' links as a CSV of ``rater,link`` that only its owner can read."""
-    write_text(path, pd.DataFrame(links.items(), columns=["rater", "link"]).to_csv(index=False), private=True)
+    table = pd.DataFrame([(tamed(rater), link) for rater, link in links.items()], columns=["rater", "link"])
+    write_text(path, table.to_csv(index=False), private=True)

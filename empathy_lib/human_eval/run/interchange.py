@@ -27,7 +27,7 @@ import pandas as pd
 from pydantic import BaseModel, Field, ValidationError
 
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.files import write_json, write_text
+from empathy_lib.core.files import tamed, write_json, write_text
 from empathy_lib.core.json_text import decode, parse_json
 from empathy_lib.core.paper import DIMENSIONS
 from empathy_lib.core.schema import describe
@@ -39,7 +39,6 @@ CONFIG_FILE, TASKS_FILE = "label_studio_config.xml", "label_studio_tasks.json"
 SHEETS_FILE = "sheets.csv"
 LANGUAGES = ("zh", "en")
 RANKER = "ranker"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
 
 def label_studio_config(study: Study) -> str:
@@ -243,7 +242,7 @@ def sheets_csv(study: Study) -> str:
     """The sheets for a spreadsheet: a line for each rank to give, ``rank`` empty; filled in,
     ``ratings.read_ratings(blind=True)`` reads it.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe before it.
+    Text that a spreadsheet would take for a formula gets an apostrophe before it, names of items too.
     """
     lines = io.StringIO()
     _, chained = _letters(study)
@@ -254,14 +253,11 @@ def sheets_csv(study: Study) -> str:
     for sheet in study.sheets:
         for dimension in DIMENSIONS:
             for reply in sheet["replies"]:
-                texts = [
-                    f"'{text}" if text.startswith(_FORMULA) else text
-                    for text in (sheet["post"], *(reply[name] for name in shown))
-                ]
+                texts = map(tamed, (sheet["post"], *(reply[name] for name in shown)))
                 writer.writerow(
                     [
-                        sheet["rater"],
-                        sheet["item"],
+                        tamed(sheet["rater"]),
+                        tamed(sheet["item"]),
                         dimension,
                         reply["letter"],
                         "",
