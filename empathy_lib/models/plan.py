@@ -8,12 +8,11 @@ docs/cost.md has the formulas and their assumptions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Qwen2Config, Qwen3Config
 
-from empathy_lib.core.config import E5, LoraSettings, Profile
+from empathy_lib.core.config import E5, LoraSettings, Profile, Tuning
 from empathy_lib.core.errors import UserError
 from empathy_lib.models.passes import rows_per_pass
 
@@ -41,7 +40,7 @@ CARDS = {
 }
 CARD_OF = {"gpu": "T4", "paper": "A100-80"}  # what a profile was written for
 REMEDIES = {
-    "weights": "take a smaller base",
+    "weights": "take a smaller base, or keep it in 4 bits (tuning=qlora)",
     "optimizer": "train adapters (tuning=lora), or for the reward model reward.base=e5",
     "activations": "lower tokens_per_pass or micro_batch",
     "cache": "lower generation.batch_size, or grpo.prompts_per_step and num_generations",
@@ -72,9 +71,11 @@ _KNOWN: dict[str, PretrainedConfig] = {
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a decoder that memory and time follow from; ``linear``: in plus out of every adapted layer."""
+    """Sizes of a decoder that memory and time follow from; ``linear``: in plus out of every adapted layer,
+    ``adapted``: the weights of these layers, which QLoRA keeps in 4 bits."""
 
     parameters: int
+    adapted: int
     linear: int
     layers: int
     width: int
@@ -130,6 +131,7 @@ def shape_of(config: PretrainedConfig) -> Shape:
     ]
     return Shape(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
+        adapted=sum(module.weight.numel() for module in adapted),
         linear=sum(module.in_features + module.out_features for module in adapted),
         layers=config.num_hidden_layers,
         width=config.hidden_size,
@@ -140,9 +142,17 @@ def shape_of(config: PretrainedConfig) -> Shape:
     )
 
 
-def trained_parameters(shape: Shape, tuning: Literal["full", "lora"], lora: LoraSettings) -> int:
+def trained_parameters(shape: Shape, tuning: Tuning, lora: LoraSettings) -> int:
     """How many parameters a stage trains: all, or two thin matrices beside every linear layer."""
     return shape.parameters if tuning == "full" else lora.r * shape.linear
+
+
+def weight_bytes(shape: Shape, tuning: Tuning, size: int) -> int:
+    """Weights of ``size`` bytes each; under QLoRA those of linear layers of 4 bits, with a scale for every
+    64."""
+    if tuning != "qlora":
+        return size * shape.parameters
+    return size * (shape.parameters - shape.adapted) + int(shape.adapted * (0.5 + 1 / 64))
 
 
 def optimizer_bytes(trained: int, *, bfloat16: bool) -> int:
@@ -177,10 +187,12 @@ def needs(profile: Profile, shape: Shape, card: Card) -> dict[str, Need]:
     weights = size * shape.parameters
     flops, bytes_a_second = card.teraflops * 1e12 * COMPUTE, card.bandwidth * 1e9 * BANDWIDTH
 
-    def trained_in(tuning: Literal["full", "lora"], lora: LoraSettings) -> tuple[float, float]:
+    def trained_in(tuning: Tuning, lora: LoraSettings) -> tuple[float, float]:
         trained = trained_parameters(shape, tuning, lora)
         adapters = 0 if tuning == "full" else size * trained
-        return (weights + adapters) / GIB, optimizer_bytes(trained, bfloat16=card.bfloat16) / GIB
+        return (weight_bytes(shape, tuning, size) + adapters) / GIB, optimizer_bytes(
+            trained, bfloat16=card.bfloat16
+        ) / GIB
 
     def read_hours(tokens: float, passes: int) -> float:
         return 2 * passes * shape.parameters * tokens / flops / 3600
@@ -191,7 +203,7 @@ def needs(profile: Profile, shape: Shape, card: Card) -> dict[str, Need]:
         return batches * new * step / 3600
 
     # forward, again (checkpointed), backward, and gradients of the weights where all are trained
-    passes = {"full": 4, "lora": 3}
+    passes = {"full": 4, "lora": 3, "qlora": 3}
     held, optimizer = trained_in(sft.tuning, sft.lora)
     a_pass = sft.tokens_per_pass or sft.batch_size * longest
     found = {

@@ -25,16 +25,22 @@ from transformers import (
     TrainingArguments,
 )
 
+from empathy_lib.core.config import Tuning
 from empathy_lib.core.errors import UserError
 from empathy_lib.models.base import load_policy, working_dtype
 from empathy_lib.models.processes import is_sharded
+from empathy_lib.models.quantized import load_quantized
 
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
 
-def load_to_train(folder: Path, dtype: str = "auto") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """:func:`load_policy`; to be sharded, in float32 and with transformers' own ``generate``, which makes as
-    many passes in all processes."""
+def load_to_train(
+    folder: Path, dtype: str = "auto", tuning: Tuning = "full"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """:func:`load_policy`, for QLoRA in 4 bits; to be sharded, in float32 and with transformers' own
+    ``generate``, which makes as many passes in all processes."""
+    if tuning == "qlora":
+        return load_quantized(folder, dtype)
     if not is_sharded():
         return load_policy(folder, dtype=dtype)
     model, tokenizer = load_policy(folder, dtype="float32")

@@ -18,9 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError, safe_open
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 from empathy_lib.core.config import GenerationConfig, LoraSettings
@@ -28,6 +34,7 @@ from empathy_lib.core.errors import UserError
 from empathy_lib.models import processes
 from empathy_lib.models.base import device, generate, working_dtype
 from empathy_lib.models.compiling import compile_parts
+from empathy_lib.models.quantized import merged
 from empathy_lib.models.sharding import gathered, sharded
 from empathy_lib.models.wheel import copy_licence
 
@@ -138,14 +145,16 @@ def float16_arithmetic() -> bool:
     return device().type == "cuda" and working_dtype() == torch.float32
 
 
-def with_lora(model: PreTrainedModel, settings: LoraSettings) -> PreTrainedModel:
-    """Freeze ``model`` and add LoRA adapters (arXiv 2106.09685) to all its linear layers.
+def with_lora(model: PreTrainedModel, settings: LoraSettings, seed: int = 1) -> PreTrainedModel:
+    """Freeze ``model`` and add LoRA adapters (arXiv 2106.09685) to all its linear layers, the same for
+    the same ``seed``, whatever the process has drawn before.
 
     Raises:
         UserError: a sharded training.
     """
     if processes.is_sharded():
         raise UserError("tuning=lora: adapters are not sharded; set sharding=none, or tuning=full")
+    set_seed(seed)
     config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,
@@ -156,11 +165,11 @@ def with_lora(model: PreTrainedModel, settings: LoraSettings) -> PreTrainedModel
     return get_peft_model(model, config)
 
 
-def save_policy(model: PreTrainedModel, tokenizer, folder: Path) -> None:
-    """Save a policy whole, in the hub's layout; LoRA adapters are merged so that every reader needs one
-    loader only."""
-    merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
-    merged.to(torch.bfloat16).save_pretrained(folder)
+def save_policy(model: PreTrainedModel, tokenizer, start: Path, folder: Path) -> None:
+    """Save a policy whole, in the hub's layout; LoRA adapters are merged into the weights of ``start`` so
+    that every reader needs one loader only."""
+    whole = merged(model, start) if isinstance(model, PeftModel) else model
+    whole.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -358,7 +367,7 @@ def finish_policy(
 ) -> None:
     """:func:`finish` for a policy, which may be sharded."""
     model = gathered(model) if processes.is_sharded() else model
-    finish(lambda target: save_policy(model, tokenizer, target), start, folder, name)
+    finish(lambda target: save_policy(model, tokenizer, start, target), start, folder, name)
 
 
 def finish(save: Callable[[Path], None], start: Path, folder: Path, name: str) -> None:

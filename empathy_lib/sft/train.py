@@ -21,6 +21,7 @@ from empathy_lib.core.files import write_json
 from empathy_lib.models import processes
 from empathy_lib.models.memory import releases_memory
 from empathy_lib.models.passes import MULTIPLE
+from empathy_lib.models.quantized import exact_adapters
 from empathy_lib.models.sharding import AssertSharded, computing_in, load_to_train
 from empathy_lib.models.training import (
     CompileParts,
@@ -81,7 +82,7 @@ def train_sft(
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return _keep(folder, config)
     # Base and pairs: what is too long is left out, not cut.
-    model, tokenizer = load_to_train(base, model_config.dtype)
+    model, tokenizer = load_to_train(base, model_config.dtype, config.tuning)
     room = fit(train, tokenizer, model_config)
     kept = room.select(train)
     held_room = fit(validation, tokenizer, model_config)
@@ -91,8 +92,8 @@ def train_sft(
             print(f"{what}: {found}")
     if processes.is_first():
         write_json(folder / "lengths.json", {"training": room.record(), "validation": held_room.record()})
-    if config.tuning == "lora":
-        model = with_lora(model, config.lora)
+    if config.tuning != "full":
+        model = with_lora(model, config.lora, seed)
         model.enable_input_require_grads()
     # Training: the best policy so far is kept, a killed run goes on from its last checkpoint.
     checkpoint = last_checkpoint(folder / "checkpoints")
@@ -114,6 +115,7 @@ def train_sft(
         tokens_per_pass=config.tokens_per_pass,
         losses=ItemLog(folder / "validation.jsonl"),
     )
+    exact_adapters(trainer.model)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=checkpoint)
     finish_policy(trainer.model, tokenizer, base, folder, name="policy" if _learnt(log) else REFUSED)

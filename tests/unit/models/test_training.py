@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from stages import Kill, run_grpo, run_reward, run_sft
 from transformers import TrainerControl
 
+from empathy_lib.core.config import LoraSettings
 from empathy_lib.core.errors import UserError
 from empathy_lib.grpo import train as grpo
 from empathy_lib.models import base as base_models
@@ -183,3 +184,12 @@ def test_float16_arithmetic_never_meets_bfloat16_weights(t4, tmp_path):
 
 def test_without_such_a_card_nothing_runs_in_float16(tmp_path):
     assert not training.trainer_arguments(tmp_path / "run" / "checkpoints", 1)["fp16"]
+
+
+def test_adapters_begin_alike_whatever_was_drawn_before(base):
+    begun = []
+    for _ in range(2):
+        model = training.with_lora(base_models.load_policy(base)[0], LoraSettings(r=2), seed=3)
+        begun.append({name: p.clone() for name, p in model.named_parameters() if "lora_A" in name})
+        torch.rand(7)
+    assert begun[0] and all(torch.equal(begun[0][name], begun[1][name]) for name in begun[0])
