@@ -126,7 +126,8 @@ def _training(facts: Facts) -> str:
 ## Training
 
 {minutes:.0f} minutes in all, seed {last["seed"]}, one training run; code at commit \
-`{last["git_commit"][:12]}`; {versions}. Adapters, where `tuning` is `lora` or `qlora`, are merged into these weights.
+`{last["git_commit"][:12]}`; {versions}. Adapters, where `tuning` is not `full`, are \
+merged into these weights.
 
 ```yaml
 {settings}```"""
