@@ -1,7 +1,7 @@
 # Two commands matter: `make reproduce` and `make test`. Both do their own set-up; a second run installs nothing.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lab book resolve verify fuzz doctor gpu-check clean
+.PHONY: help setup reproduce test test-scale lab book resolve verify fuzz doctor gpu-check clean
 
 PROFILE ?= laptop
 PY := .venv/bin/python
@@ -66,6 +66,12 @@ test: setup ## Lint, unit tests, the notebooks through papermill and under nbval
 	  --nbval-cell-timeout 1200 --nbval-kernel-startup-timeout 180 notebooks/0*.ipynb | tee "$$scratch/notebooks.log"; \
 	set +x; \
 	tail -n 1 "$$scratch/unit.log"; tail -n 1 "$$scratch/notebooks.log"
+
+# Part of `make test` too; alone it says in some five minutes whether several processes train as one does.
+test-scale: setup ## Tests of several processes, sharding, vLLM's client, clusters, shards of data, float16
+	@$(PY) -m pytest tests/unit/models/test_processes.py tests/unit/models/test_processes_grpo.py \
+	  tests/unit/models/test_fsdp.py tests/unit/models/test_cluster.py tests/unit/models/test_training.py \
+	  tests/unit/models/test_qlora.py tests/unit/grpo/test_vllm.py tests/unit/dataset/test_trove.py
 
 lab: setup ## Open the notebooks in JupyterLab, the shipped ones trusted
 	@$(PY) -c 'from nbformat.sign import TrustNotebookApp as trust; trust.launch_instance()' \

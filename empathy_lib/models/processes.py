@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import dill
+import cloudpickle
 import torch
 from accelerate import PartialState
 from torch import distributed
@@ -120,7 +120,7 @@ def launch(
         return train(*given, **named)
     with tempfile.TemporaryDirectory(prefix="empathy-") as folder:  # of mode 0700
         call, answer = Path(folder) / "call", Path(folder) / "answer"
-        call.write_bytes(dill.dumps((train, given, named), recurse=True))
+        call.write_bytes(cloudpickle.dumps((train, given, named)))
         words = [*_launcher(processes), "-m", "empathy_lib.models.processes"]
         words += [str(call), str(processes), sharding]
         environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)), **os.environ}
@@ -151,7 +151,7 @@ def launch(
                 f"{train.__name__} in {processes} processes ended with code {code}; the same cell goes on "
                 f"from the last checkpoint. Its last lines:\n{''.join(last)}"
             )
-        return dill.loads(answer.read_bytes())
+        return cloudpickle.loads(answer.read_bytes())
 
 
 def _launcher(processes: int) -> list[str]:
@@ -191,10 +191,10 @@ def _train(call: Path, processes: int) -> None:
             f"processes={processes} was asked for, but {count()} joined ({state.distributed_type}); start "
             f"them with torchrun, or mend {LAUNCHER}"
         )
-    train, given, named = dill.loads(call.read_bytes())
+    train, given, named = cloudpickle.loads(call.read_bytes())
     result = train(*given, **named)
     if is_first():
-        call.with_name("answer").write_bytes(dill.dumps(result))
+        call.with_name("answer").write_bytes(cloudpickle.dumps(result))
     wait()
     distributed.destroy_process_group()
 

@@ -1,5 +1,8 @@
 """Rollouts by vLLM, as far as a machine without a card can see: TRL's client against a server of ours."""
 
+import sys
+
+import cloudpickle
 import pytest
 from stages import FakeJudge
 from vllm_server import VllmServer, without_vllm_itself
@@ -11,6 +14,9 @@ from empathy_lib.models import vllm
 from empathy_lib.models.base import load_policy
 from empathy_lib.models.processes import launch
 from empathy_lib.reward import paid
+
+# a test's module cannot be imported elsewhere, so what it defines travels whole
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 CONFIG = GRPOStageConfig(
     max_steps=3, prompts_per_step=2, num_generations=4, micro_batch=2, learning_rate=1e-2, beta=0.04

@@ -9,11 +9,15 @@ import subprocess
 import sys
 from types import ModuleType
 
+import nbformat
+import papermill
 import pytest
+from papermill.exceptions import PapermillExecutionError
 
 from empathy_lib.core.config import BaseModelConfig, SFTStageConfig
 from empathy_lib.core.run import ROOT
 from empathy_lib.models import read_log
+from empathy_lib.models.processes import launch
 from empathy_lib.sft import train as sft
 
 PAGE = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
@@ -107,3 +111,48 @@ def test_the_ray_cell_hands_over_the_call(monkeypatch):
     names["launch"](lambda *given, **named: called.append((given, named)), 1, 2, processes=8, chain=False)
     assert called == [((1, 2), {"chain": False})]
     assert seen["workers"] == {"num_workers": 8, "use_gpu": True}
+
+
+CELL = """\
+import os, pickle, signal
+from pathlib import Path
+from unittest import mock
+from torch import distributed
+from empathy_lib.models.processes import launch
+from empathy_lib.sft import train as sft
+
+def killed(*given):
+    class Killed(sft.SaveByTime):
+        def on_step_end(self, args, state, control, **kwargs):
+            if distributed.get_rank() == 1 and state.global_step == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+    with mock.patch.object(sft, "SaveByTime", Killed):
+        return sft.train_sft(*given)
+
+given = pickle.loads(Path(path).read_bytes())
+log = launch(killed if kill else sft.train_sft, *given, processes=2)
+print("steps", log[-1]["step"])"""
+
+
+def test_a_notebook_whose_worker_is_killed_says_so_and_goes_on(base, pairs, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    config = SFTStageConfig(batch_size=2, max_steps=4, learning_rate=1e-3, checkpoint_steps=2)
+    given = (base, pairs, pairs[:2])
+    settings = (config, BaseModelConfig(max_length=400, dtype="float32"), 1)
+    (tmp_path / "call").write_bytes(pickle.dumps((*given, tmp_path / "sft", *settings)))
+
+    def run(*, kill: bool):
+        out, told = tmp_path / "out.ipynb", {"path": str(tmp_path / "call"), "kill": kill}
+        papermill.execute_notebook(tmp_path / "in.ipynb", out, told, progress_bar=False)
+        return nbformat.read(out, as_version=4).cells[-1].outputs
+
+    with pytest.raises(PapermillExecutionError, match="2 processes ended with code") as died:
+        run(kill=True)
+    assert "SIGKILL" in str(died.value) and not (tmp_path / "sft" / "policy").exists()
+    assert "steps 4" in "".join(output.get("text", "") for output in run(kill=False))
+    launch(sft.train_sft, *given, tmp_path / "whole", *settings, processes=2)
+    policies = [(tmp_path / name / "policy" / "model.safetensors").read_bytes() for name in ("sft", "whole")]
+    assert policies[0] == policies[1]

@@ -6,8 +6,10 @@ accelerate leaves FSDP out on CPUs, so all but the refusals run with the shim of
 import os
 import re
 import signal
+import sys
 from unittest import mock
 
+import cloudpickle
 import pytest
 import torch
 from fsdp_shim import fsdp_on_cpus
@@ -31,6 +33,9 @@ from empathy_lib.models import processes, sharding, training
 from empathy_lib.models.base import load_policy
 from empathy_lib.models.processes import launch
 from empathy_lib.sft import train as sft
+
+# a test's module cannot be imported elsewhere, so what it defines travels whole
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 EXACT = BaseModelConfig(max_length=400, dtype="float32")
 COARSE = BaseModelConfig(max_length=400, dtype="bfloat16")
@@ -106,7 +111,7 @@ def sharded_and_whole(base, pairs, items, folder):
     with fsdp_on_cpus():
         made["coarse"]["log"] = sft.train_sft(*given, folder / "coarse", SFT, COARSE, 1)
 
-    def as_stock(path):
+    def as_stock(path, tuning):
         model, tokenizer = load_policy(path, dtype="float32")
         del model.generate
         return model, tokenizer

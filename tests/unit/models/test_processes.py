@@ -8,6 +8,7 @@ import subprocess
 import sys
 from unittest import mock
 
+import cloudpickle
 import psutil
 import pytest
 import torch
@@ -29,6 +30,9 @@ from empathy_lib.models.processes import launch
 from empathy_lib.reward import paid
 from empathy_lib.reward import train as reward_model
 from empathy_lib.sft import train as sft
+
+# a test's module cannot be imported elsewhere, so what it defines travels whole
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 EXACT = BaseModelConfig(max_length=400, dtype="float32")
 

@@ -3,9 +3,11 @@
 import functools
 import os
 import signal
+import sys
 from pathlib import Path
 from unittest import mock
 
+import cloudpickle
 import pytest
 import torch
 from torch import distributed
@@ -17,6 +19,9 @@ from empathy_lib.models import processes, training
 from empathy_lib.models.processes import launch
 
 STEPS, KILLED, SAVED = 6, 5, 4  # the step in which a process dies, and the checkpoint before it
+
+# a test's module cannot be imported elsewhere, so what it defines travels whole
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 def lengths_paid(folder, completions, **_):
