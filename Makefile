@@ -1,7 +1,7 @@
 # Two commands matter: `make reproduce` and `make test`. Both do their own set-up; a second run installs nothing.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test test-scale lab book resolve verify fuzz doctor gpu-check clean
+.PHONY: help setup reproduce test test-scale lab book resolve verify fuzz audit doctor gpu-check clean
 
 PROFILE ?= laptop
 PY := .venv/bin/python
@@ -115,6 +115,20 @@ verify: setup ## Does smoke repeat? Three runs in fresh folders, every artefact 
 fuzz: setup ## A million broken inputs for the parser and the readers of data, scores and ratings (minutes)
 	@$(PY) tests/fuzz.py $(ARGS)
 
+AUDIT_STAMP := .venv-audit/.installed-7.5.0-2.10.1
+
+$(AUDIT_STAMP):
+	@$(call venv,.venv-audit); \
+	.venv-audit/bin/python -m pip install --quiet $(PIP_ARGS) cyclonedx-bom==7.5.0 pip-audit==2.10.1; \
+	rm .venv-audit/.installing; touch $@
+
+# The tools' own environment is theirs alone, so that they are not among what they list.
+audit: setup $(AUDIT_STAMP) ## Bill of materials and licences into docs/, then known vulnerabilities of the locked versions
+	@set -e; scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; \
+	.venv-audit/bin/cyclonedx-py environment $(PY) --pyproject pyproject.toml --output-reproducible --of JSON -o "$$scratch/bom.json"; \
+	$(PY) tests/audit.py "$$scratch/bom.json" docs/sbom.cdx.json docs/licences.md; \
+	.venv-audit/bin/pip-audit --no-deps --disable-pip -r requirements.lock
+
 doctor: setup ## Check this machine: each failed line says the remedy
 	@$(PY) -m empathy_lib doctor
 
@@ -122,5 +136,5 @@ gpu-check: setup ## Have a card? Three steps of each stage on it, five minutes, 
 	@$(PY) tests/gpu_check.py
 
 clean: ## Remove the environment and caches; runs/ stays, it may hold hours of work
-	rm -rf .venv .venv-book site .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-book .venv-audit site .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,6 +24,7 @@ DOCS = (
     "scale",
     "repeat",
     "security",
+    "licences",
     "deidentification",
     "map",
 )
