@@ -5,11 +5,13 @@ SHELL := bash
 
 PROFILE ?= laptop
 PY := .venv/bin/python
+# Every package but torch must have the SHA-256 that is locked; HASHES= leaves that out, for builds of your own.
+HASHES ?= yes
 # Read by the shell from its environment, not pasted into the command: any path survives, with spaces or Chinese characters.
 export PROFILE DATA RUN_DIR BASE_MODEL
 
 # The stamp is written last, so a half-finished installation is none; another lock file or another folder installs again.
-VERSIONS := $(shell { cat requirements.lock pyproject.toml; pwd; } | cksum | cut -d ' ' -f 1)
+VERSIONS := $(shell { cat requirements.lock requirements.hashes.lock pyproject.toml; pwd; } | cksum | cut -d ' ' -f 1)
 STAMP := .venv/.installed-$(VERSIONS)
 
 help: ## Show this help
@@ -39,7 +41,8 @@ setup: $(STAMP) ## Create .venv with Python 3.11 to 3.13 and install the locked 
 $(STAMP):
 	@$(call venv,.venv); \
 	echo "installing the locked packages into .venv (some minutes the first time)"; \
-	$(PY) -m pip install --quiet $(PIP_ARGS) -r requirements.lock; \
+	$(PY) -m pip install --quiet $(PIP_ARGS) -c requirements.lock $$(grep '^torch==' requirements.lock); \
+	$(PY) -m pip install --quiet $(PIP_ARGS) $(if $(HASHES),--require-hashes --no-deps -r requirements.hashes.lock,-r requirements.lock); \
 	$(PY) -m pip install --quiet $(PIP_ARGS) --no-deps -e .; \
 	rm .venv/.installing; touch $@
 

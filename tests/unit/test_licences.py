@@ -56,7 +56,7 @@ def test_a_local_build_is_the_package_and_its_own_words_stand_in_for_a_licence()
         "bom-ref": local,
         "licenses": [],
     }
-    component["purl"] = f"pkg:pypi/{name}@{version}%2Bcpu"
+    component |= {"purl": f"pkg:pypi/{name}@{version}%2Bcpu", "licenses": []}
     made = audit.bill({"components": [component], "dependencies": [{"ref": "root", "dependsOn": [local]}]})
     found = made["components"][0]
     assert found["version"] == version and found["purl"].endswith(f"@{version}")

@@ -140,6 +140,19 @@ def test_dependencies_are_one_pinned_list():
     }
 
 
+def test_every_locked_package_but_torch_is_locked_by_hash():
+    """torch comes for CPU and GPU from different indexes, with other files."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    hashed = re.findall(
+        r"^(\S+==\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)",
+        (ROOT / "requirements.hashes.lock").read_text(),
+        re.MULTILINE,
+    )
+    plain = lambda pin: re.sub(r"[-_.]+", "-", pin.partition("==")[0]).lower() + pin.partition("==")[2]  # noqa: E731
+    locked = {plain(line) for line in lines if "==" in line and not line.startswith(("#", "torch=="))}
+    assert {plain(pin) for pin, _ in hashed} == locked and len(locked) > 200
+
+
 def test_doctor_names_remedies_and_fails_for_needed_checks_only():
     console = Console(record=True, width=200)
     checks = [
