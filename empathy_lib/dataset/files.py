@@ -254,7 +254,9 @@ def _members(file: Path, shown_path: Path, name: str, notes: Notes) -> Iterator[
         _pass_over(notes, name, f"is no whole zip archive ({error})")
         return
     with archive:
-        members = [(_member_name(info), info) for info in archive.infolist() if not info.is_dir()]
+        # not is_dir(), which fails at a member without a name
+        files = [info for info in archive.infolist() if not info.filename.endswith("/")]
+        members = [(_member_name(info), info) for info in files]
         alone, unpacking = len(members) == 1, Unpacking(shown_path, file.stat().st_size)
         ordered = sorted(members, key=lambda pair: PurePosixPath(pair[0]).parts)
         for number, (inner, info) in enumerate(ordered):
