@@ -4,7 +4,6 @@ gives a clear error or a counted rejection, soon, and touches nothing but the fi
 import codecs
 import gzip
 import json
-import time
 import zipfile
 
 import pandas as pd
@@ -20,7 +19,6 @@ from empathy_lib.dataset.sources import read_source
 POST, REPLY = "最近夜里总醒，白天没有力气。", "谢谢你说出来，先让自己歇一歇。"
 GOOD = {"question": POST, "answer": REPLY}
 LINE = json.dumps(GOOD, ensure_ascii=False).encode() + b"\n"
-SOON = 10.0  # seconds; each took minutes to days before it was mended, and takes well under one
 
 
 def read(path, **more):
@@ -106,8 +104,7 @@ def test_the_members_of_an_archive_are_never_written_whatever_they_are_called(tm
 
 def test_thousands_of_members_are_read(tmp_path):
     path = zipped(tmp_path / "many.zip", [(f"{n}.json", LINE) for n in range(3_000)], zipfile.ZIP_STORED)
-    began = time.monotonic()
-    assert len(list(path_records(path))) == 3_000 and time.monotonic() - began < SOON
+    assert len(list(path_records(path))) == 3_000
 
 
 def test_a_zip_with_any_byte_changed_is_an_error_or_read(tmp_path):
@@ -174,12 +171,12 @@ def test_a_date_that_python_cannot_hold_costs_its_group(tmp_path):
     ],
 )
 def test_what_would_take_quadratic_time_does_not(tmp_path, name, data):
-    path, began = put(tmp_path / name, data), time.monotonic()
+    """Each took minutes to days: were it so again, this would not end."""
+    path = put(tmp_path / name, data)
     try:
         read(path, max_rejected_share=1)
     except UserError as error:
         assert name in str(error) and "\n" not in str(error) and len(str(error)) < 2_000
-    assert time.monotonic() - began < SOON
 
 
 def test_further_answers_of_a_post_keep_their_order(tmp_path):
