@@ -294,6 +294,13 @@ class MetricsConfig(Section):
     chain_posts: int = Field(
         60, ge=2, description="posts whose reply is read again after changed chains, in notebook 05"
     )
+    chain_regenerated: int = Field(
+        0,
+        ge=0,
+        exclude_if=lambda posts: not posts,  # as tokens_per_pass
+        description="posts whose reply is written anew after changed chains, in notebook 05, some seconds a "
+        "post on two cores; 0: none",
+    )
     kind_judge: Literal["auto", "e5", "use", "none"] = Field(
         "auto",
         description="judge of another kind than the reward in notebooks 03 to 05, untrained here (where its "

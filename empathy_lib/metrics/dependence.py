@@ -11,7 +11,9 @@ much of it. How the chains are changed is our choice; the paper has no such test
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,11 +26,38 @@ from empathy_lib.core.statistics import NOT_AVAILABLE, Score, bootstrap_mean, ho
 from empathy_lib.models.decoding import positions, read_prompts
 
 FILLER = "这里先不展开说。"
+# The frame of a layer in other words; labels and what is quoted from the post stay as they are.
+OTHER_WORDS = {
+    "来访者": "发帖的人",
+    "主要情绪": "最明显的情绪",
+    "核心情绪": "最突出的情绪",
+    "处境": "境况",
+    "情境": "境况",
+    "感到": "觉得",
+    "希望": "盼着",
+    "原因": "缘由",
+    "根源": "起因",
+    "信念": "看法",
+    "想法": "念头",
+    "形成": "生出",
+    "求助的重心": "求助的重点",
+    "核心诉求": "最想要的",
+    "开口": "说出来",
+    "体现了": "看得出",
+    "属": "算是",
+    "先": "首先",
+    "再": "然后",
+    "之后": "以后",
+    "给出": "提供",
+}
+_QUOTED = re.compile("(“[^”]*”|「[^」]*」)")
 CUTS = tuple(f"first {kept} layers" if kept else "no layer" for kept in range(4))
+PLANTED = {"emotion": "L1", "intent": "L3"}  # a label to the layer that says it
 CONDITIONS = {
     "intact": "as written",
     **{name: "the layers after these are left out, tags too" for name in CUTS},
     "filler": f"every layer says {FILLER}",
+    "paraphrase": "the same in other words, labels and quotations kept",
     "same topic": "the chain of another post of the topic",
     "other topic": "the chain of a post of another topic",
     "planted emotion": "L1 of a post with another emotion",
@@ -54,25 +83,50 @@ def _changed(place: int, items: Sequence[Item], parsed: Sequence[Completion | No
     for kept, name in enumerate(CUTS):
         made[name] = opening({layer: layers[layer] for layer in LAYERS[:kept]})
     made["filler"] = opening(dict.fromkeys(LAYERS, FILLER))
-    item, others = items[place], [*range(place + 1, len(items)), *range(place)]
-    written = [(items[other], parsed[other].coe.model_dump()) for other in others if parsed[other]]
+    reworded = {layer: in_other_words(text) for layer, text in layers.items()}
+    if reworded != layers:
+        made["paraphrase"] = opening(reworded)
+    item = items[place]
 
-    def first(serves) -> dict[str, str] | None:
-        return next((chain for other, chain in written if serves(other)), None)
+    def chain(serves: Callable[[Item], Any]) -> dict[str, str] | None:
+        other = donor(place, items, parsed, serves)
+        return None if other is None else parsed[other].coe.model_dump()
 
-    def differs(label: str):
-        return lambda other: (
-            item.gold and other.gold and getattr(other.gold, label) != getattr(item.gold, label)
-        )
-
-    if same := first(lambda other: item.topic and other.topic == item.topic):
+    if same := chain(lambda other: item.topic and other.topic == item.topic):
         made["same topic"] = opening(same)
-    if foreign := first(lambda other: item.topic and other.topic and other.topic != item.topic):
+    if foreign := chain(lambda other: item.topic and other.topic and other.topic != item.topic):
         made["other topic"] = opening(foreign)
-    for label, layer in (("emotion", "L1"), ("intent", "L3")):
-        if planted := first(differs(label)):
+    for label, layer in PLANTED.items():
+        if planted := chain(differs(item, label)):
             made[f"planted {label}"] = opening({**layers, layer: planted[layer]})
     return made
+
+
+def donor(
+    place: int,
+    items: Sequence[Item],
+    parsed: Sequence[Completion | None],
+    serves: Callable[[Item], Any],
+) -> int | None:
+    """The next post after ``place``, in the order given and around, that has a chain and serves."""
+    others = [*range(place + 1, len(items)), *range(place)]
+    return next((other for other in others if parsed[other] and serves(items[other])), None)
+
+
+def differs(item: Item, label: str) -> Callable[[Item], bool]:
+    """Whether another post has another gold ``label``; where either has none, it does not serve."""
+    return lambda other: bool(
+        item.gold and other.gold and getattr(other.gold, label) != getattr(item.gold, label)
+    )
+
+
+def in_other_words(text: str) -> str:
+    """A layer with the words of its frame changed, by the table above; what is quoted is not touched."""
+    parts = _QUOTED.split(text)
+    for place in range(0, len(parts), 2):
+        for word, other in OTHER_WORDS.items():
+            parts[place] = parts[place].replace(word, other)
+    return "".join(parts)
 
 
 @torch.no_grad()

@@ -68,3 +68,16 @@ def test_table_and_area_find_a_planted_dependence_and_none_where_there_is_none(r
     assert area.low < 0.3 < area.high and area.n == posts
     nothing = dep.area_over_curve(found.iloc[:0], resamples=200, rng=rng)
     assert np.isnan(nothing.value)
+
+
+def test_a_paraphrase_keeps_labels_and_quotations():
+    text = "来访者的焦虑与“希望先睡”直接相连，希望先稳住情绪。"
+    assert dep.in_other_words(text) == "发帖的人的焦虑与“希望先睡”直接相连，盼着首先稳住情绪。"
+    assert dep.in_other_words("焦虑") == "焦虑"
+
+
+def test_a_chain_in_other_words_is_a_condition_only_where_a_word_is_known(items):
+    made = dep.changed_chains(items, completions_of(items))[0]
+    assert "觉得焦虑" in made["paraphrase"] and "感到焦虑" in made["intact"]
+    bare = coe.ChainOfEmpathy(L1="焦虑", L2="考试", L3="建议", L4="倾听")
+    assert "paraphrase" not in dep.changed_chains(items[:1], [coe.render(bare, "抱抱你")])[0]
