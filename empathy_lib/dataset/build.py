@@ -220,7 +220,8 @@ def build_folder(profile: Profile, out: str, plan: Plan | None = None) -> tuple[
         elif not stage.reused and plan is not None:
             from empathy_lib.dataset.shards import trove  # an extra, and not loaded otherwise
 
-            work = folder.with_name(f"{folder.name}.shards")
+            # hidden, so that it is no source where it lies in one
+            work = folder.with_name(f".{folder.name}.shards")
             trove.build_dataset(profile.dataset, profile.seed, stage.path, work, plan)
     return folder, stage.reused
 

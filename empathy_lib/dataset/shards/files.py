@@ -32,6 +32,7 @@ class Job:
     config: DatasetConfig
     seed: int
     tasks: int
+    by_file: bool = False  # whether tasks read files of their own, or one reads all
 
     def path(self, step: str, shard: int, what: str) -> Path:
         """A shard's file of a step, in a folder that is there."""
@@ -61,31 +62,44 @@ class Job:
         return np.load(self.path(step, shard, f"{name}.npy"), mmap_mode="r")
 
 
-class Writer:
-    """One shard of posts being written: a line each, with their fingerprints and signatures."""
+class Lines:
+    """One shard of posts being written, a line each."""
 
     def __init__(self, job: Job, step: str, shard: int) -> None:
         self._job, self._home = job, (step, shard)
         self._file = job.path(step, shard, "jsonl").open("wb")
-        self._ends, self._prints = array("Q"), array("Q")
+        self._ends = array("Q")
+
+    def put(self, line: bytes) -> None:
+        """Put a post, as :func:`line_of <empathy_lib.dataset.store.line_of>` gives it, at the end."""
+        self._file.write(line + b"\n")
+        self._ends.append(self._file.tell())
+
+    def close(self, **arrays: np.ndarray) -> None:
+        """End the shard; arrays of numbers about its posts are kept beside it."""
+        self._file.close()
+        self._job.save_arrays(*self._home, ends=np.array(self._ends, np.uint64), **arrays)
+
+
+class Signed(Lines):
+    """Posts with the fingerprints and signatures of their questions."""
+
+    def __init__(self, job: Job, step: str, shard: int) -> None:
+        super().__init__(job, step, shard)
+        self._prints = array("Q")
         self._signatures: list[np.ndarray] = []
 
     def add(self, item: Item, known: tuple[int, np.ndarray] | None = None) -> None:
         """Put a post at the end; ``known`` are its fingerprint and signature, where these were computed."""
         known = known or (fingerprint(item.question), signature(item.question))
-        self._file.write(line_of(item) + b"\n")
-        self._ends.append(self._file.tell())
+        self.put(line_of(item))
         self._prints.append(known[0])
         self._signatures.append(known[1])
 
-    def close(self) -> tuple[np.ndarray, np.ndarray]:
-        """End the shard; gives its fingerprints (N,) and signatures (N, 128)."""
-        self._file.close()
-        prints = np.array(self._prints, np.uint64)
+    def marks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Fingerprints (N,) and signatures (N, 128) so far."""
         signatures = np.array(self._signatures, np.uint32).reshape(-1, PERMUTATIONS)
-        ends = np.array(self._ends, np.uint64)
-        self._job.save_arrays(*self._home, ends=ends, prints=prints, signatures=signatures)
-        return prints, signatures
+        return np.array(self._prints, np.uint64), signatures
 
 
 class Shards:
@@ -121,10 +135,15 @@ class Shards:
             rows[here] = self.array(shard, name)[places[here] - self.starts[shard]]
         return rows
 
+    def home(self, place: int) -> tuple[int, int]:
+        """The shard and row of a place."""
+        shard = int(np.searchsorted(self.starts, place, side="right")) - 1
+        return shard, place - int(self.starts[shard])
+
     def item(self, place: int) -> Item:
         """The post at a place."""
-        shard = int(np.searchsorted(self.starts, place, side="right")) - 1
-        ends, row = self.array(shard, "ends"), place - int(self.starts[shard])
+        shard, row = self.home(place)
+        ends = self.array(shard, "ends")
         start = int(ends[row - 1]) if row else 0
         with self._job.path(self._step, shard, "jsonl").open("rb") as handle:
             handle.seek(start)

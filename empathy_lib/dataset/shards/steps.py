@@ -1,10 +1,10 @@
 """What each task of a sharded construction does, step by step.
 
 Knows: the order of ``build``, which step reads what another wrote. Does not know: who runs a task, or where
-(``trove``). Steps over posts work on their own shard; ``read``, ``merge`` and ``deal`` are one task each, the
-last two over numbers alone.
+(``trove``), how a source is read (``source``). Steps over posts work on their own shard; ``merge`` and
+``deal`` are one task each, over numbers alone.
 
-read: the source, dealt out. clean: the rules that look at one post; keys of its question. like_questions: a
+clean: the rules that look at one post; keys of its question. like_questions: a
 bucket's near-duplicates. merge: which post repeats which. gather: answers of repeats, de-identification, the
 crisis gate; keys of what is left. related: a bucket's posts that must not be parted. deal: the splits.
 write: chains, and the lines of each split. :func:`finish` puts the dataset folder together.
@@ -16,7 +16,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 from itertools import chain, islice
 from operator import add
@@ -34,30 +34,18 @@ from empathy_lib.core.text import fingerprint
 from empathy_lib.dataset import apart, split
 from empathy_lib.dataset.annotate import BY, Annotator, gold_or_rules, has_gold
 from empathy_lib.dataset.build import deidentifies, describe, figures_of
-from empathy_lib.dataset.cleaning import Funnel, check_rules, count_rules, tidied, with_answers_of
+from empathy_lib.dataset.cleaning import Funnel, count_rules, tidied, with_answers_of
 from empathy_lib.dataset.counts import Counts
 from empathy_lib.dataset.deidentify import deidentified
 from empathy_lib.dataset.planted import PlantedNoise, noise_table
 from empathy_lib.dataset.repeats import merge_repeats
 from empathy_lib.dataset.rules.chain import unnamed_shares
-from empathy_lib.dataset.shards.files import Job, Shards, Writer, chunks
+from empathy_lib.dataset.shards import source
+from empathy_lib.dataset.shards.files import Job, Shards, Signed, chunks
 from empathy_lib.dataset.shards.search import bucketed, equal_pairs, near_pairs
-from empathy_lib.dataset.sources import Reading, read_source
 from empathy_lib.dataset.split import SPLITS, LeakageError
-from empathy_lib.dataset.store import CHUNK, lines_of
+from empathy_lib.dataset.store import CHUNK
 from empathy_lib.dataset.text_rules import TEXT_RULES
-
-
-def read(job: Job, task: int) -> None:
-    """Read the source, and deal its posts out in order."""
-    check_rules(job.config)
-    reading = read_source(job.config, job.seed)
-    bounds = [len(reading.items) * shard // job.tasks for shard in range(job.tasks + 1)]
-    for shard in range(job.tasks):
-        with job.path("read", shard, "jsonl").open("wb") as handle:
-            own = reading.items[bounds[shard] : bounds[shard + 1]]
-            handle.writelines(line + b"\n" for line in lines_of(own))
-    job.save("read", 0, replace(reading, items=[]))
 
 
 @dataclass
@@ -75,8 +63,8 @@ class Cleaned:
 
 def clean(job: Job, shard: int) -> None:
     """Apply the rules that look at one post alone, and sign what is left."""
-    out, told, row = Writer(job, "clean", shard), Cleaned(), 0
-    for raw in chunks(job, "read", shard):
+    out, told, row = Signed(job, "clean", shard), Cleaned(), 0
+    for raw in source.posts(job, shard):
         left, tally = tidied(raw, job.config)
         told.questions += len(raw)
         told.answers += tally.answers
@@ -87,16 +75,16 @@ def clean(job: Job, shard: int) -> None:
             out.add(item)
             told.duplicates += [row] if item.noise == "duplicate" else []
             row += 1
-    _close(job, "clean", shard, out, [], [])
+    _close(job, out, [], [])
     job.save("clean", shard, told)
 
 
-def _close(job: Job, step: str, shard: int, out: Writer, answers: list[int], homes: list[int]) -> None:
+def _close(job: Job, out: Signed, answers: list[int], homes: list[int], **arrays: np.ndarray) -> None:
     """End a shard, and deal its keys to buckets; ``answers`` and ``homes`` as :func:`bucketed` wants them."""
-    prints, signatures = out.close()
+    prints, signatures = out.marks()
     marks = np.array(answers, np.uint64), np.array(homes, np.uint32)
-    bar = job.config.near_duplicate_jaccard
-    job.save_arrays(step, shard, **bucketed(prints, signatures, *marks, job.tasks, bar))
+    keys = bucketed(prints, signatures, *marks, job.tasks, job.config.near_duplicate_jaccard)
+    out.close(prints=prints, signatures=signatures, **keys, **arrays)
 
 
 def like_questions(job: Job, bucket: int) -> None:
@@ -146,7 +134,7 @@ class Gathered:
 def gather(job: Job, shard: int) -> None:
     """Give every post that stays its repeats' answers, de-identify it, pass it through the crisis gate, and
     sign what is left."""
-    out, told, posts = Writer(job, "gather", shard), Gathered(), Shards(job, "clean")
+    out, told, posts = Signed(job, "gather", shard), Gathered(), Shards(job, "clean")
     prints, signatures = (posts.array(shard, name) for name in ("prints", "signatures"))
     codes: dict[str, int] = {}
     topics, kept_out, answers, homes = [], [], [], []
@@ -169,8 +157,8 @@ def gather(job: Job, shard: int) -> None:
                 told.kept += 1
                 told.lacking += not has_gold(item)
     told.topics = list(codes)
-    _close(job, "gather", shard, out, answers, homes)
-    job.save_arrays("gather", shard, topics=np.array(topics, np.int64), kept_out=np.array(kept_out, bool))
+    arrays = {"topics": np.array(topics, np.int64), "kept_out": np.array(kept_out, bool)}
+    _close(job, out, answers, homes, **arrays)
     job.save("gather", shard, told)
 
 
@@ -301,7 +289,7 @@ def answers_removed(job: Job) -> Counter[str]:
 def finish(job: Job, folder: Path, started: float) -> dict[str, Any]:
     """Put the dataset folder together from what the steps wrote; what its ``statistics.json`` holds."""
     folder.mkdir(parents=True, exist_ok=True)
-    reading, written = job.load("read", 0, Reading), job.load_all("write", Written)
+    reading, written = source.reading_of(job), job.load_all("write", Written)
     write_jsonl(reading.rejected, folder / "rejected.jsonl")
     write_json(folder / "set_aside.json", [])
     for step, what in (("gather", "crisis"), *(("write", name) for name in SPLITS)):

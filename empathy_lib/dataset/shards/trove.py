@@ -26,7 +26,7 @@ from empathy_lib.core.config import DatasetConfig
 from empathy_lib.core.errors import UserError, extra
 from empathy_lib.core.identity import code_digest, digest
 from empathy_lib.dataset.build import dataset_request
-from empathy_lib.dataset.shards import steps
+from empathy_lib.dataset.shards import source, steps
 from empathy_lib.dataset.shards.files import Job
 from empathy_lib.dataset.shards.plan import Plan
 
@@ -39,7 +39,8 @@ with extra("datatrove"):
 
 # each step's work, and whether it is one task for all shards
 STEPS: dict[str, tuple[Callable[[Job, int], None], bool]] = {
-    "read": (steps.read, True),
+    "read": (source.read, False),
+    "settle": (source.settle, True),
     "clean": (steps.clean, False),
     "like_questions": (steps.like_questions, False),
     "merge": (steps.merge, True),
@@ -93,6 +94,9 @@ def executors(
     made: dict[str, Any] = {}
     before = None
     for name, (_, single) in STEPS.items():
+        if name == "settle" and not job.by_file:
+            continue
+        single = single or (name == "read" and not job.by_file)
         options = dict(plan.options)
         if plan.executor == "local":
             options |= {"workers": plan.workers or cpu_count()}
@@ -125,7 +129,8 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path, work: Path, pl
     if config.annotator == "teacher":
         raise UserError("dataset.annotator=teacher asks one endpoint, not shards; leave --executor out")
     started = time.monotonic()
-    job = Job(_fresh(work, config, seed, plan.tasks), config, seed, plan.tasks)
+    by_file = source.reads_by_file(config, plan.tasks)
+    job = Job(fresh(work, config, seed, plan.tasks), config, seed, plan.tasks, by_file)
     logger.remove()  # datatrove's lines of this process; tasks have files of their own
     made = executors(job, plan)
     if plan.executor == "slurm":
@@ -139,7 +144,7 @@ def build_dataset(config: DatasetConfig, seed: int, folder: Path, work: Path, pl
     return figures
 
 
-def _fresh(work: Path, config: DatasetConfig, seed: int, tasks: int) -> Path:
+def fresh(work: Path, config: DatasetConfig, seed: int, tasks: int) -> Path:
     """The folder of this request within the work folder; one that another request left there is removed."""
     own = work / digest([dataset_request(config), seed, tasks, code_digest("dataset")])
     work.mkdir(mode=0o700, parents=True, exist_ok=True)
