@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -198,6 +198,7 @@ def read_records(
 ) -> Reading:
     """Turn records into items; ``name`` becomes part of ``Item.source``."""
     items, ids = ItemStore(), Ids()
+    further, later = defaultdict(list), ItemStore()  # of items: where their further answers lie
     reading = Reading(items, kept=0, notes=notes if notes is not None else Notes())
     for item, claim in claims(records, name, config, reading):
         question = item.question
@@ -212,9 +213,12 @@ def read_records(
         if before is None:
             items.append(item.model_copy(update={"id": free}))
         else:
-            earlier = items[before]
-            items.replace(before, earlier.model_copy(update={"answers": [*earlier.answers, *item.answers]}))
+            further[before].append(len(later))
+            later.append(item)
         reading.kept += len(item.answers)
+    for place, others in further.items():  # once each: item by item would write an item again for each answer
+        answers = [*items[place].answers, *(a for other in others for a in later[other].answers)]
+        items.replace(place, items[place].model_copy(update={"answers": answers}))
     return reading
 
 
@@ -222,11 +226,18 @@ def claims(
     records: Iterable[Record], name: str, config: DatasetConfig, reading: Reading
 ) -> Iterator[tuple[Item, Claim]]:
     """Items as their records give them, and what each claims; what cannot be read goes to
-    ``reading.rejected``. Whoever takes an item counts its answers there before the next."""
+    ``reading.rejected``. Whoever takes an item counts its answers there before the next.
+
+    Raises:
+        UserError: see :func:`_stop_if_hopeless`.
+    """
     file, read_before = None, 0
+    lost, seen = 0, 0  # reading.lost, which counts anew each time; of so many rejections
     for record in records:
+        lost, seen = lost + sum(r.answers for r in reading.rejected[seen:]), len(reading.rejected)
+        _stop_if_hopeless(reading, lost, config)
         if record.file != file:
-            file, read_before = record.file, reading.kept + reading.lost
+            file, read_before = record.file, reading.kept + lost
         claim = Claim("", "", str(record.file), record.file.stem, record.name, record.line, record.number)
         try:
             if record.fault:
@@ -273,7 +284,9 @@ def _priced(record: Record, answers: int) -> BadRecord:
 def rejected(claim: Claim, fault: BadRecord) -> Rejected:
     """The line of ``rejected.jsonl`` on a record's fault."""
     place = {"file": shown(claim.file), "line": claim.line, "record": claim.number}
-    return Rejected(**place, field=fault.field, reason=str(fault), answers=fault.answers)
+    # a field's name and an id are of the record, so they may hold what cannot be written
+    field, reason = (text.encode("utf-8", "backslashreplace").decode() for text in (fault.field, str(fault)))
+    return Rejected(**place, field=field, reason=reason, answers=fault.answers)
 
 
 def _shape(value: Any) -> str:
