@@ -23,7 +23,7 @@ _CANDIDATE_MARGIN = (
     0.2  # candidates are sought below the threshold, because MinHash only estimates the Jaccard index
 )
 _KEPT = 4_096  # texts whose hashed 5-grams are kept for the next comparison
-TOGETHER = 4_096  # candidates whose signatures, a kilobyte a pair, are compared at once
+_TOGETHER = 4_096  # candidates whose signatures, a kilobyte a pair, are compared at once
 # multipliers of hashes
 _ODD = np.random.default_rng(1).integers(2**63, size=max(NGRAM, PERMUTATIONS), dtype=np.uint64) * 2 + 1
 
@@ -98,14 +98,24 @@ def _candidates(signatures: np.ndarray, bands: int, rows: int) -> np.ndarray:
     return found
 
 
-def likely(agree: np.ndarray, threshold: float) -> np.ndarray:
-    """Which candidates' whole signatures agree too, as those of posts that share a few phrases do not; the
-    margin is over 4 standard errors.
+def likely(
+    i: np.ndarray, j: np.ndarray, rows_of: Callable[[np.ndarray], np.ndarray], threshold: float
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The candidates whose whole signatures agree too, as posts that share a few phrases do not; the margin
+    is over 4 standard errors.
 
     Args:
-        agree: shape (M, 128), which values of the two signatures are equal.
+        i, j: shape (M,), the two texts of each candidate.
+        rows_of: gives texts' signatures, shape (n, 128).
+
+    Returns:
+        Part by part, i and j of those that stay, and which values of their signatures are equal.
     """
-    return agree.mean(axis=1) >= threshold - _CANDIDATE_MARGIN
+    for start in range(0, len(i), _TOGETHER):
+        one, other = i[start : start + _TOGETHER], j[start : start + _TOGETHER]
+        agree = rows_of(one) == rows_of(other)
+        chosen = agree.mean(axis=1) >= threshold - _CANDIDATE_MARGIN
+        yield one[chosen], other[chosen], agree[chosen]
 
 
 def verified(
@@ -136,15 +146,10 @@ def near_duplicate_pairs(texts: Sequence[str], threshold: float) -> list[tuple[i
     signatures = np.empty((len(texts), PERMUTATIONS), np.uint32)
     for place, text in enumerate(texts):
         signatures[place] = signature(text)
-    candidates = _candidates(signatures, *bands_of(threshold))
-
-    def kept() -> Iterator[tuple[int, int]]:
-        for start in range(0, len(candidates), TOGETHER):
-            j, i = np.divmod(candidates[start : start + TOGETHER], len(texts))
-            chosen = likely(signatures[i] == signatures[j], threshold)
-            yield from zip(i[chosen].tolist(), j[chosen].tolist(), strict=True)
-
-    return list(verified(kept(), texts.__getitem__, threshold))
+    j, i = np.divmod(_candidates(signatures, *bands_of(threshold)), max(1, len(texts)))
+    parts = likely(i, j, signatures.__getitem__, threshold)
+    pairs = (pair for one, other, _ in parts for pair in zip(one.tolist(), other.tolist(), strict=True))
+    return list(verified(pairs, texts.__getitem__, threshold))
 
 
 def compare_all(texts: Sequence[str], threshold: float) -> list[tuple[int, int, float]]:

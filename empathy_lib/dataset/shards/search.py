@@ -8,10 +8,11 @@ it does on one machine. Of posts with an equal normal form, only the first is co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
-from empathy_lib.dataset.deduplicate import TOGETHER, band_keys, bands_of, equal_keys, likely, verified
+from empathy_lib.dataset.deduplicate import band_keys, bands_of, equal_keys, likely, verified
 from empathy_lib.dataset.shards.files import Shards
 from empathy_lib.dataset.split import neighbours
 
@@ -77,13 +78,10 @@ def _likely(shards: Shards, bucket: int, bar: float, equal_too: bool) -> Iterato
     for band in range(bands):
         here = kinds == band
         i, j = _candidates(shards, keys[here], places[here], equal_too)
-        for start in range(0, len(i), TOGETHER):
-            pair = i[start : start + TOGETHER], j[start : start + TOGETHER]
-            one, other = (shards.take("signatures", part) for part in pair)
-            agree = one == other
+        for one, other, agree in likely(i, j, partial(shards.take, "signatures"), bar):
             by_band = agree[:, : bands * width].reshape(-1, bands, width).all(axis=2)
-            chosen = likely(agree, bar) & (by_band.argmax(axis=1) == band)
-            yield from zip(pair[0][chosen].tolist(), pair[1][chosen].tolist(), strict=True)
+            first = by_band.argmax(axis=1) == band
+            yield from zip(one[first].tolist(), other[first].tolist(), strict=True)
 
 
 def _candidates(
