@@ -100,7 +100,7 @@ def _candidates(signatures: np.ndarray, bands: int, rows: int) -> np.ndarray:
 
 def likely(
     i: np.ndarray, j: np.ndarray, rows_of: Callable[[np.ndarray], np.ndarray], threshold: float
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The candidates whose whole signatures agree too, as posts that share a few phrases do not; the margin
     is over 4 standard errors.
 
@@ -109,13 +109,13 @@ def likely(
         rows_of: gives texts' signatures, shape (n, 128).
 
     Returns:
-        Part by part, i and j of those that stay, and which values of their signatures are equal.
+        Part by part, which candidates stay, and which values of their signatures are equal, shape (m, 128).
     """
     for start in range(0, len(i), _TOGETHER):
-        one, other = i[start : start + _TOGETHER], j[start : start + _TOGETHER]
-        agree = rows_of(one) == rows_of(other)
-        chosen = agree.mean(axis=1) >= threshold - _CANDIDATE_MARGIN
-        yield one[chosen], other[chosen], agree[chosen]
+        part = slice(start, start + _TOGETHER)
+        agree = rows_of(i[part]) == rows_of(j[part])
+        chosen = np.flatnonzero(agree.mean(axis=1) >= threshold - _CANDIDATE_MARGIN)
+        yield start + chosen, agree[chosen]
 
 
 def verified(
@@ -147,8 +147,8 @@ def near_duplicate_pairs(texts: Sequence[str], threshold: float) -> list[tuple[i
     for place, text in enumerate(texts):
         signatures[place] = signature(text)
     j, i = np.divmod(_candidates(signatures, *bands_of(threshold)), max(1, len(texts)))
-    parts = likely(i, j, signatures.__getitem__, threshold)
-    pairs = (pair for one, other, _ in parts for pair in zip(one.tolist(), other.tolist(), strict=True))
+    parts = [chosen for chosen, _ in likely(i, j, signatures.__getitem__, threshold)]
+    pairs = ((int(i[place]), int(j[place])) for part in parts for place in part)
     return list(verified(pairs, texts.__getitem__, threshold))
 
 

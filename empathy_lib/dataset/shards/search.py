@@ -74,32 +74,35 @@ def _question_of(shards: Shards) -> Callable[[int], str]:
 def _likely(shards: Shards, bucket: int, bar: float, equal_too: bool) -> Iterator[tuple[int, int]]:
     """Pairs whose signatures speak for them, each from the first band in which it agrees."""
     bands, width = bands_of(bar)
+    i, j, band = _candidates(shards, bucket, bands, equal_too)
+    for chosen, agree in likely(i, j, partial(shards.take, "signatures"), bar):
+        by_band = agree[:, : bands * width].reshape(-1, bands, width).all(axis=2)
+        first = chosen[by_band.argmax(axis=1) == band[chosen]]
+        yield from zip(i[first].tolist(), j[first].tolist(), strict=True)
+
+
+def _candidates(shards: Shards, bucket: int, bands: int, equal_too: bool) -> np.ndarray:
+    """Pairs of places with an equal key of a band, and the band, shape (3, M)."""
     kinds, keys, places = _bucket(shards, bucket)
+    several = _several(kinds, keys)
+    several = several[kinds[several] < bands]
+    kinds, keys, places = kinds[several], keys[several], places[several]
+    prints = places if equal_too else shards.take("prints", places)
+    found = [np.zeros((3, 0), np.int64)]
     for band in range(bands):
-        here = kinds == band
-        i, j = _candidates(shards, keys[here], places[here], equal_too)
-        for one, other, agree in likely(i, j, partial(shards.take, "signatures"), bar):
-            by_band = agree[:, : bands * width].reshape(-1, bands, width).all(axis=2)
-            first = by_band.argmax(axis=1) == band
-            yield from zip(one[first].tolist(), other[first].tolist(), strict=True)
+        here = np.flatnonzero(kinds == band)
+        here = here[np.sort(np.unique(prints[here], return_index=True)[1])]
+        j, i = np.divmod(equal_keys(keys[here]), max(1, len(here)))
+        found.append(np.stack([places[here[i]], places[here[j]], np.full(len(i), band)]))
+    return np.concatenate(found, axis=1)
 
 
-def _candidates(
-    shards: Shards, keys: np.ndarray, places: np.ndarray, equal_too: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of places with an equal key."""
-    if len(keys) < 2:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    order = np.argsort(keys, kind="stable")
-    twice = np.append(False, keys[order][1:] == keys[order][:-1])
-    several = np.sort(order[twice | np.append(twice[1:], False)])  # most keys are of one post
-    if len(several) and not equal_too:
-        prints = shards.take("prints", places[several])
-        several = several[np.sort(np.unique(prints, return_index=True)[1])]
-    if not len(several):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    j, i = np.divmod(equal_keys(keys[several]), len(several))
-    return places[several[i]], places[several[j]]
+def _several(kinds: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Where keys stand that several posts have; most are of one alone."""
+    order = np.lexsort((keys, kinds))
+    kinds, keys = kinds[order], keys[order]
+    same = (kinds[1:] == kinds[:-1]) & (keys[1:] == keys[:-1])
+    return np.sort(order[np.append(same, False) | np.append(False, same)][: len(order)])
 
 
 def equal_pairs(shards: Shards, bucket: int) -> np.ndarray:
