@@ -38,11 +38,15 @@ def read_options(path: str | None) -> dict[str, Any]:
     if not path:
         return {}
     try:
-        options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        options = yaml.safe_load(text := Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"--executor-options {path}: {' '.join(str(error).split())}") from error
     if not isinstance(options, dict):
         raise UserError(
-            f"--executor-options {path}: give fields of datatrove's executor, e.g. time: 12:00:00"
+            f"--executor-options {path}: give fields of datatrove's executor, e.g. time: '12:00:00'"
+        )
+    if str(raw := options.get("time", "")).isdecimal() and ":" in text:
+        raise UserError(
+            f"--executor-options {path}: YAML reads time as the number {raw}; put it in quotes, '12:00:00'"
         )
     return options

@@ -4,10 +4,10 @@ Knows: the order of ``build``, which step reads what another wrote. Does not kno
 (``trove``), how a source is read (``source``). Steps over posts work on their own shard; ``merge`` and
 ``deal`` are one task each, over numbers alone.
 
-clean: the rules that look at one post; keys of its question. like_questions: a
-bucket's near-duplicates. merge: which post repeats which. gather: answers of repeats, de-identification, the
-crisis gate; keys of what is left. related: a bucket's posts that must not be parted. deal: the splits.
-write: chains, and the lines of each split. :func:`finish` puts the dataset folder together.
+clean: the rules that look at one post; keys of its question. like_questions: a bucket's near-duplicates.
+merge: which post repeats which. gather: answers of repeats, de-identification, the crisis gate; keys of what
+is left. related: a bucket's posts that must not be parted. deal: the splits. write: chains, and the lines of
+each split. :func:`finish` puts the dataset folder together.
 """
 
 from __future__ import annotations
@@ -94,12 +94,12 @@ def like_questions(job: Job, bucket: int) -> None:
         equal_too = "exact duplicate question" in job.config.rules_off
         bar = job.config.near_duplicate_jaccard
         pairs = near_pairs(Shards(job, "clean"), bucket, bar, equal_too=equal_too)
-    np.save(job.path("like_questions", bucket, "npy"), pairs)
+    job.save_arrays("like_questions", bucket, pairs=pairs)
 
 
 def _pairs(job: Job, step: str) -> np.ndarray:
     """All pairs that a step found, ordered by (j, i)."""
-    pairs = np.concatenate([np.load(job.path(step, bucket, "npy")) for bucket in range(job.tasks)])
+    pairs = np.concatenate([job.array(step, bucket, "pairs") for bucket in range(job.tasks)])
     return pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))]
 
 
@@ -110,8 +110,9 @@ def merge(job: Job, task: int) -> None:
     pairs = _pairs(job, "like_questions")
     merging = merge_repeats(posts.whole("prints"), lambda merged: pairs.tolist(), job.config)
     members = [(first, place) for first, group in sorted(merging.groups.items()) for place in group]
-    for name, rows in (("merged", sorted(merging.merged.items())), ("members", members)):
-        np.save(job.path("merge", 0, f"{name}.npy"), np.array(rows, np.int64).reshape(-1, 2))
+    arrays = {"merged": sorted(merging.merged.items()), "members": members}
+    arrays = {name: np.array(rows, np.int64).reshape(-1, 2) for name, rows in arrays.items()}
+    job.save_arrays("merge", 0, **arrays)
     write_json(job.path("merge", 0, "json"), merging.removed)
 
 
@@ -194,7 +195,7 @@ def related(job: Job, bucket: int) -> None:
     """Find a bucket's posts that must not be parted."""
     posts = Shards(job, "gather")
     pairs = near_pairs(posts, bucket, job.config.near_duplicate_jaccard), equal_pairs(posts, bucket)
-    np.save(job.path("related", bucket, "npy"), np.concatenate(pairs))
+    job.save_arrays("related", bucket, pairs=np.concatenate(pairs))
 
 
 @dataclass
@@ -208,9 +209,8 @@ def deal(job: Job, task: int) -> None:
     """Deal all posts to the splits, by the numbers of their clusters and topics."""
     funnel_of(job)  # raises where nothing is left
     told, posts = job.load_all("gather", Gathered), Shards(job, "gather")
-    apart.check_some_left(
-        len(posts) + sum(each.crisis for each in told), sum(each.crisis for each in told), job.config
-    )
+    crisis = sum(each.crisis for each in told)
+    apart.check_some_left(len(posts) + crisis, crisis, job.config)
     names = sorted({topic for each in told for topic in each.topics})
     code = {name: place for place, name in enumerate(names)}
     topics = [
@@ -225,7 +225,7 @@ def deal(job: Job, task: int) -> None:
         raise LeakageError(
             f"posts at {parted[:1].tolist()} are in two splits, or one held out of training is in it"
         )
-    np.save(job.path("deal", 0, "npy"), home)
+    job.save_arrays("deal", 0, home=home)
     lacking = sum(each.lacking for each in told)
     job.save("deal", 0, Dealt(gold_or_rules(lacking, len(posts), job.config.annotator)))
 
@@ -234,7 +234,7 @@ def write(job: Job, shard: int) -> None:
     """Put chains on a shard's posts, and write the lines of each split."""
     annotate = BY[job.load("deal", 0, Dealt).annotator]
     own = Shards(job, "gather").range(shard)
-    home = iter(np.load(job.path("deal", 0, "npy"), mmap_mode="r")[own.start : own.stop].tolist())
+    home = iter(job.array("deal", 0, "home")[own.start : own.stop].tolist())
     counts = {name: Counts() for name in SPLITS}
     with ExitStack() as files:
         out = {

@@ -247,8 +247,19 @@ def test_clusters_get_a_chain_of_jobs(tmp_path):
         trove.executors(job, Plan("slurm", 5))
     with pytest.raises(UserError, match="no such executor"):
         trove.executors(job, Plan("cloud", 5))
-    (tmp_path / "options.yaml").write_text("time: 1:00:00\npartition: cpu\n")
-    assert read_options(str(tmp_path / "options.yaml"))["partition"] == "cpu"
+
+
+def test_options_of_an_executor_come_from_a_file(tmp_path):
+    path = tmp_path / "options.yaml"
+    path.write_text("time: '1:00:00'\npartition: cpu\n")
+    assert read_options(str(path)) == CLUSTER and read_options(None) == {}
+    path.write_text("time: 1:00:00\n")
+    with pytest.raises(UserError, match="number 3600; put it in quotes"):
+        read_options(str(path))
+    for text in ("- time", "time: [", None):
+        path.unlink() if text is None else path.write_text(text)
+        with pytest.raises(UserError, match="--executor-options"):
+            read_options(str(path))
 
 
 def made_script(executor) -> str:
