@@ -262,6 +262,32 @@ def test_options_of_an_executor_come_from_a_file(tmp_path):
             read_options(str(path))
 
 
+# what the scripts call, on this machine: a job runs at once, srun is no more than its command
+SHIMS = {
+    "sbatch": """script="${@: -1}"; [ "$1" = --export=ALL,RUN_OFFSET=0 ] && export RUN_OFFSET=0
+for task in $(seq 0 "$(sed -n 's/#SBATCH --array=0-//p' "$script")"); do
+  SLURM_ARRAY_TASK_ID=$task SLURM_NODELIST=here bash "$script" >&2 || exit 1
+done
+echo Submitted batch job $$""",
+    "srun": 'while [ "${1#-}" != "$1" ]; do [ "$1" = -n ] && shift; shift; done; exec "$@"',
+    "scontrol": "echo here",
+}
+
+
+def test_slurms_jobs_run_to_the_end_by_a_stand_in(tmp_path, monkeypatch):
+    for name, lines in SHIMS.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{lines}\n")
+        (tmp_path / name).chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    profile, plan = load_profile("smoke", {"dataset.questions": 40}), Plan("slurm", 1, options=CLUSTER)
+    with pytest.raises(UserError, match="jobs were submitted to Slurm"):
+        build_folder(profile, str(tmp_path / "out"), plan)
+    folder, _ = build_folder(profile, str(tmp_path / "out"), plan)
+    build_dataset(profile.dataset, profile.seed, tmp_path / "whole")
+    assert contents(folder) == contents(tmp_path / "whole")
+
+
 def made_script(executor) -> str:
     return executor.get_launch_file_contents(executor.get_sbatch_args(executor.world_size), "run")
 
