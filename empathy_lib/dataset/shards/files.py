@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from empathy_lib.core.schema import Item
 from empathy_lib.core.text import fingerprint
 from empathy_lib.dataset.deduplicate import PERMUTATIONS, signature
 from empathy_lib.dataset.store import CHUNK, line_of
+
+_OPEN = 1_024  # arrays that stay open for the next look
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class Shards:
 
     def __init__(self, job: Job, step: str) -> None:
         self._job, self._step = job, step
+        self._arrays = lru_cache(_OPEN)(lambda shard, name: job.array(step, shard, name))
         sizes = [len(self.array(shard, "ends")) for shard in range(job.tasks)]
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
@@ -119,7 +123,7 @@ class Shards:
 
     def array(self, shard: int, name: str) -> np.ndarray:
         """An array of one shard, left on disk."""
-        return self._job.array(self._step, shard, name)
+        return self._arrays(shard, name)
 
     def whole(self, name: str) -> np.ndarray:
         """An array of all shards, in memory."""
