@@ -2,6 +2,7 @@
 
     .venv/bin/python tests/benchmarks/bench_trove.py figure.png 5000 20000 80000    so many synthetic posts
     .venv/bin/python tests/benchmarks/bench_trove.py --data PATH [TASKS]            a corpus of yours
+    .venv/bin/python tests/benchmarks/bench_trove.py --data synthetic:40959 [TASKS] the project's own
 
 Synthetic posts in PsyQA's layout lie in files of 1,250, and a shard gets 2,500 of them, so that there are
 more shards of the same size. They count as real data: de-identified, with rule-made chains. Each construction
@@ -68,9 +69,17 @@ def by_shards(config: DatasetConfig, folder: Path, work: Path, tasks: int) -> di
     return {"tasks": tasks, "seconds": seconds, "work_bytes": used}
 
 
+def config_of(data: str) -> DatasetConfig:
+    """All of a source, or so many synthetic posts."""
+    name, _, posts = data.partition(":")
+    if name == "synthetic":
+        return DatasetConfig(data=name, questions=int(posts))
+    return DatasetConfig(data=data, questions=10**9)
+
+
 def one(kind: str, data: str, folder: str, tasks: str) -> dict[str, object]:
     """Build once; minutes, the peak of the largest process, and what the steps say."""
-    config, out = DatasetConfig(data=data, questions=10**9), Path(folder) / kind
+    config, out = config_of(data), Path(folder) / kind
     with parallel_config("loky", idle_worker_timeout=86_400):  # one that idles out is not counted
         started, told = time.monotonic(), {}
         if kind == "default":

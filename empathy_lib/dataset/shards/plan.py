@@ -20,7 +20,8 @@ class Plan:
         executor: ``local``, ``slurm`` or ``ray``.
         tasks: shards; the result does not depend on it, the memory of a task does.
         workers: tasks at a time; 0: as many as this machine has cores (local), or no limit.
-        options: more arguments of datatrove's executor, such as Slurm's ``time`` and ``partition``.
+        options: more arguments of datatrove's executor, such as Slurm's ``time`` and ``partition``;
+            ``one_task`` holds others for the steps of one task.
     """
 
     executor: str
@@ -45,6 +46,8 @@ def read_options(path: str | None) -> dict[str, Any]:
         raise UserError(
             f"--executor-options {path}: give fields of datatrove's executor, e.g. time: '12:00:00'"
         )
+    if not isinstance(options.get("one_task") or {}, dict):
+        raise UserError(f"--executor-options {path}: one_task holds fields, e.g. mem_per_cpu_gb: 16")
     if str(raw := options.get("time", "")).isdecimal() and ":" in text:
         raise UserError(
             f"--executor-options {path}: YAML reads time as the number {raw}; put it in quotes, '12:00:00'"

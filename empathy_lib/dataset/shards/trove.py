@@ -50,6 +50,8 @@ STEPS: dict[str, tuple[Callable[[Job, int], None], bool]] = {
     "write": (steps.write, False),
 }
 
+ONE_TASK = "one_task"  # options of these steps alone, which need more memory
+
 
 class Step(PipelineStep):
     """One step of the construction as datatrove wants it; its documents are files of ours."""
@@ -97,7 +99,9 @@ def executors(
         if name == "settle" and not job.by_file:
             continue
         single = single or (name == "read" and not job.by_file)
-        options = dict(plan.options)
+        options = {key: value for key, value in plan.options.items() if key != ONE_TASK}
+        if single:
+            options |= plan.options.get(ONE_TASK) or {}
         if plan.executor == "local":
             options |= {"workers": plan.workers or cpu_count()}
         else:

@@ -243,6 +243,11 @@ def test_clusters_get_a_chain_of_jobs(tmp_path):
         assert [each.depends for each in steps] == [None, *steps[:-1]]
     script = made_script(trove.executors(job, Plan("slurm", 5, 2, CLUSTER))["clean"])
     assert "#SBATCH --partition=cpu" in script and "#SBATCH --array=0-4%2" in script
+    large = trove.executors(job, Plan("slurm", 5, 2, {**CLUSTER, "one_task": {"mem_per_cpu_gb": 16}}))
+    assert {
+        name: each.mem_per_cpu_gb for name, each in large.items() if each.world_size == 1
+    } == dict.fromkeys(("settle", "merge", "deal"), 16)
+    assert large["clean"].mem_per_cpu_gb == 2
     with pytest.raises(UserError, match="partition"):
         trove.executors(job, Plan("slurm", 5))
     with pytest.raises(UserError, match="no such executor"):
@@ -256,7 +261,7 @@ def test_options_of_an_executor_come_from_a_file(tmp_path):
     path.write_text("time: 1:00:00\n")
     with pytest.raises(UserError, match="number 3600; put it in quotes"):
         read_options(str(path))
-    for text in ("- time", "time: [", None):
+    for text in ("- time", "time: [", "one_task: 16", None):
         path.unlink() if text is None else path.write_text(text)
         with pytest.raises(UserError, match="--executor-options"):
             read_options(str(path))
