@@ -140,12 +140,25 @@ def dataset(
         bool,
         typer.Option("--dry-run", help="Only estimate what the teacher would be asked, and at what cost."),
     ] = False,
+    executor: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Build shard by shard: local, slurm or ray (extra [datatrove])."),
+    ] = None,
+    tasks: Annotated[int, typer.Option(min=1, help="Shards; the same comes out of any number.")] = 8,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Tasks at a time; 0: one a core, or without limit on a cluster.")
+    ] = 0,
+    executor_options: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="YAML with fields of datatrove's executor: time, partition, …"),
+    ] = None,
     assignments: _Set = None,
 ) -> None:
     """Turn a counselling corpus into a CoE-annotated, leak-free dataset: splits, card, rejected.jsonl and
     report.json."""
     from empathy_lib.core.files import read_json
     from empathy_lib.dataset import annotate, build, losses
+    from empathy_lib.dataset.shards.plan import Plan, read_options
 
     overrides = parse_assignments(assignments or [])
     overrides |= {key: value for key, value in (("dataset.data", data), ("dataset.format", layout)) if value}
@@ -155,7 +168,8 @@ def dataset(
             build.teacher_estimate(build.to_annotate(loaded.dataset, loaded.seed), loaded.dataset)
         )
         return
-    folder, reused = build.build_folder(loaded, out)
+    plan = Plan(executor, tasks, workers, read_options(executor_options)) if executor else None
+    folder, reused = build.build_folder(loaded, out, plan)
     report = read_json(folder / "report.json")
     print(f"{'reused' if reused else 'wrote'} {folder}")
     for key in ("read", "kept", "rejected", "removed", "questions", "answers", "leakage_pairs"):

@@ -90,10 +90,15 @@ def write_jsonl(items: Iterable[BaseModel], path: Path) -> int:
     count = 0
     with Path(path).open("w", encoding="utf-8") as handle:
         for item in items:
-            # defaults too: a reader need not know ours
-            handle.write(item.model_dump_json(exclude_none=True) + "\n")
+            handle.write(jsonl_line(item))
             count += 1
     return count
+
+
+def jsonl_line(item: BaseModel) -> str:
+    """An item (or other record) as :func:`write_jsonl` writes it; defaults too: a reader need not know
+    ours."""
+    return item.model_dump_json(exclude_none=True) + "\n"
 
 
 def iter_jsonl(path: Path, model: type[Record] = Item, layout: str = "") -> Iterator[tuple[int, Record]]:
@@ -159,6 +164,7 @@ __all__ = [
     "describe",
     "first_fault",
     "iter_jsonl",
+    "jsonl_line",
     "read_jsonl",
     "write_jsonl",
 ]

@@ -8,7 +8,7 @@ our choice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from empathy_lib.core.coe import ChainOfEmpathy
@@ -42,10 +42,14 @@ def has_gold(item: Item) -> bool:
 def resolve_annotator(items: Sequence[Item], wanted: Annotator) -> Annotator:
     """``wanted``, or ``rules`` where gold is wanted and any item has none (real data); prints a line when it
     falls back."""
-    lacking = sum(not has_gold(item) for item in items)
+    return gold_or_rules(sum(not has_gold(item) for item in items), len(items), wanted)
+
+
+def gold_or_rules(lacking: int, questions: int, wanted: Annotator) -> Annotator:
+    """:func:`resolve_annotator` from the number of questions that lack a gold chain."""
     if wanted == "gold" and lacking:
         print(
-            f"annotator: {lacking} of {len(items)} questions carry no gold Chain of Empathy, so the rules "
+            f"annotator: {lacking} of {questions} questions carry no gold Chain of Empathy, so the rules "
             f"annotator makes all chains"
         )
         return "rules"
@@ -62,7 +66,7 @@ def annotate(items: Sequence[Item], annotator: Annotator) -> Sequence[Item]:
     Raises:
         UserError: ``gold`` is asked for and an item has none.
     """
-    return map_items(_with_gold if annotator == "gold" else _with_rules, items)[0]
+    return map_items(BY[annotator], items)[0]
 
 
 def _with_gold(items: list[Item]) -> tuple[list[Item], None]:
@@ -78,6 +82,13 @@ def _with_rules(items: list[Item]) -> tuple[list[Item], None]:
     rules = default_rules()
     chained = [_with_chains(item, rules.chain(item.question), keep=False) for item in items]
     return [item.model_copy(update={"coe_origin": "rules"}) for item in chained], None
+
+
+# takes items and gives them back with chains, as map_items wants it
+BY: dict[Annotator, Callable[[list[Item]], tuple[list[Item], None]]] = {
+    "gold": _with_gold,
+    "rules": _with_rules,
+}
 
 
 def _with_chains(item: Item, chain: ChainOfEmpathy, *, keep: bool) -> Item:

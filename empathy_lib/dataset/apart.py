@@ -28,22 +28,28 @@ def crisis_apart(items: Sequence[Item], config: DatasetConfig) -> tuple[Sequence
     """
     if config.data == SYNTHETIC:
         return items, []
-    tagged, flags = map_items(_tagged, items)
+    done, flags = map_items(tagged, items)
     flagged = [flag for part in flags for flag in part]
     if config.crisis == "keep" or not any(flagged):
-        return tagged, []
-    if all(flagged):
-        raise UserError(
-            f"{config.data}: all {len(flagged)} posts speak of danger to life and are set aside; give more "
-            "posts, or dataset.crisis=keep"
-        )
+        return done, []
+    check_some_left(len(flagged), sum(flagged), config)
     kept, apart = (
         [place for place, flag in enumerate(flagged) if flag == wanted] for wanted in (False, True)
     )
-    return select(tagged, kept), select(tagged, apart)
+    return select(done, kept), select(done, apart)
 
 
-def _tagged(items: list[Item]) -> tuple[list[Item], list[bool]]:
+def check_some_left(posts: int, flagged: int, config: DatasetConfig) -> None:
+    """Raise a :class:`UserError` where all posts are to be set aside."""
+    if posts == flagged:
+        raise UserError(
+            f"{config.data}: all {posts} posts speak of danger to life and are set aside; give more "
+            "posts, or dataset.crisis=keep"
+        )
+
+
+def tagged(items: list[Item]) -> tuple[list[Item], list[bool]]:
+    """Items with their ``crisis`` level, and whether each is flagged."""
     found = [screen(item.question) for item in items]
     done = [item.model_copy(update={"crisis": each.level}) for item, each in zip(items, found, strict=True)]
     return done, [each.flagged for each in found]

@@ -9,28 +9,31 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from empathy_lib.core.coe import LAYERS
 from empathy_lib.core.config import SYNTHETIC, DatasetConfig, Profile
-from empathy_lib.core.crisis import FLAGGED
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.files import cache_dir, read_json, write_json
 from empathy_lib.core.run import MANIFEST, Run, generator, peak_gib
 from empathy_lib.core.schema import Item, read_jsonl, write_jsonl
 from empathy_lib.core.statistics import wilson_share
-from empathy_lib.core.text import visible_length
 from empathy_lib.dataset import apart
 from empathy_lib.dataset.annotate import annotate, resolve_annotator, rules_named_nothing
 from empathy_lib.dataset.card import write_card
-from empathy_lib.dataset.cleaning import NOISE_KINDS, Funnel, clean, planted_noise_report
+from empathy_lib.dataset.cleaning import Funnel, clean, planted_noise_report
+from empathy_lib.dataset.counts import Counts, count_figures, counted
 from empathy_lib.dataset.croissant import write_croissant
 from empathy_lib.dataset.deidentify import TYPES, deidentify_items
 from empathy_lib.dataset.losses import removed_most
+from empathy_lib.dataset.planted import NOISE_KINDS
 from empathy_lib.dataset.sources import Reading, read_source, source_digest
 from empathy_lib.dataset.split import SPLITS, LeakageError, leakage, split
+
+if TYPE_CHECKING:
+    from empathy_lib.dataset.shards.plan import Plan
 
 IN_CRISIS = "speaks of danger, set aside"
 BY_HAND = "changed in a cell"  # of a notebook, so that no rule accounts for it
@@ -102,17 +105,40 @@ def write_dataset(
         raise LeakageError(leaks[0])
     for name, members in splits.items():
         write_jsonl(members, folder / f"{name}.jsonl")
-    figures = statistics(reading, funnel, splits, config) | {"crisis_set_aside": len(crisis)}
+    figures = statistics(reading, funnel, splits, config)
+    named = rules_named_nothing(item for name in splits for item in splits[name])
+    unchained = len([lost for lost in set_aside if lost["answer"] is not None])
+    told = {"found": found, "unchained": unchained, "named_nothing": named}
+    told["crisis"] = (len(crisis), sum(len(item.answers) for item in crisis))
+    return describe(folder, figures, reading, funnel, config, seed, **told, started=started)
+
+
+def describe(
+    folder: Path,
+    figures: dict[str, Any],
+    reading: Reading,
+    funnel: Funnel,
+    config: DatasetConfig,
+    seed: int,
+    *,
+    found: Mapping[str, int],
+    unchained: int,
+    crisis: tuple[int, int],
+    named_nothing: dict[str, float] | None,
+    started: float,
+) -> dict[str, Any]:
+    """Write all that describes the items of a dataset folder, in which no leak was found; see
+    :func:`write_dataset`. ``crisis`` counts the posts and answers that the gate set aside, ``unchained`` the
+    answers that the teacher wrote no chain for."""
+    figures = figures | {"crisis_set_aside": crisis[0]}
     write_json(folder / "statistics.json", figures)
     funnel.frame().to_csv(folder / "funnel.csv", index=False)
     write_card(folder, figures, config, seed, config.licence)
     write_croissant(folder, figures, config, config.licence)
-    unchained = len([lost for lost in set_aside if lost["answer"] is not None])
     cost = {"construction_minutes": (time.monotonic() - started) / 60, "peak_gib": peak_gib()}
-    in_crisis = sum(len(item.answers) for item in crisis)
-    counts = report(reading, funnel, found, unchained, in_crisis, figures, config)
-    counts["rules_named_nothing"] = rules_named_nothing(item for name in splits for item in splits[name])
-    write_json(folder / "report.json", counts | {"leakage_pairs": len(leaks)} | cost)
+    counts = report(reading, funnel, found, unchained, crisis[1], figures, config)
+    counts["rules_named_nothing"] = named_nothing
+    write_json(folder / "report.json", counts | {"leakage_pairs": 0} | cost)
     return figures
 
 
@@ -175,9 +201,9 @@ def teacher_estimate(items: Sequence[Item], config: DatasetConfig) -> dict[str, 
     return estimate(pairs_of(items), config.teacher, TeacherCache(cache_dir() / "teacher"))
 
 
-def build_folder(profile: Profile, out: str) -> tuple[Path, bool]:
+def build_folder(profile: Profile, out: str, plan: Plan | None = None) -> tuple[Path, bool]:
     """The dataset of a profile in a folder of its own, for use without the notebooks; ``(folder, whether it
-    was reused)``.
+    was reused)``. With a plan it is built shard by shard, and the same comes out.
 
     Raises:
         UserError: the folder holds something else, or the source is at fault.
@@ -189,8 +215,14 @@ def build_folder(profile: Profile, out: str) -> tuple[Path, bool]:
     with Run(profile, folder.parent, say=lambda line: None).build(
         folder.name, dataset_request(profile.dataset)
     ) as stage:
-        if not stage.reused:
+        if not stage.reused and plan is None:
             build_dataset(profile.dataset, profile.seed, stage.path)
+        elif not stage.reused and plan is not None:
+            from empathy_lib.dataset.shards import trove  # an extra, and not loaded otherwise
+
+            # hidden, so that it is no source where it lies in one
+            work = folder.with_name(f".{folder.name}.shards")
+            trove.build_dataset(profile.dataset, profile.seed, stage.path, work, plan)
     return folder, stage.reused
 
 
@@ -247,12 +279,6 @@ def load_splits(folder: Path) -> dict[str, list[Item]]:
     return {name: read_jsonl(folder / f"{name}.jsonl") for name in SPLITS}
 
 
-def chain_length(item: Item, index: int) -> int:
-    """Visible characters of L1 to L4 of the item's answer ``index``; 0 where it has no chain."""
-    chain = item.answers[index].coe
-    return sum(visible_length(getattr(chain, layer)) for layer in LAYERS) if chain else 0
-
-
 def statistics(
     raw: Reading, funnel: Funnel, splits: Mapping[str, Sequence[Item]], config: DatasetConfig
 ) -> dict[str, Any]:
@@ -264,44 +290,29 @@ def statistics(
     percentile, max of question, answer, chain), ``noise`` (precision and recall of each planted kind, or None
     for real data).
     """
-    lengths: dict[str, list[int]] = {"question": [], "answer": [], "chain": []}
-    counts: dict[str, dict[str, int]] = {}
-    intents: Counter[str] = Counter()
-    topics, subtopics, crisis_posts = set(), set(), 0
-    for name, members in splits.items():
-        answers, own_topics = len(lengths["answer"]), set()
-        for item in members:
-            lengths["question"].append(visible_length(item.question))
-            lengths["answer"] += map(visible_length, item.references)
-            lengths["chain"] += (chain_length(item, place) for place in range(len(item.answers)))
-            own_topics |= {item.topic} - {""}
-            subtopics |= {(item.topic, item.subtopic)} if item.subtopic else set()
-            intents.update([item.gold.intent] if item.gold else [])
-            crisis_posts += item.crisis >= FLAGGED
-        counts[name] = {
-            "questions": len(members),
-            "answers": len(lengths["answer"]) - answers,
-            "topics": len(own_topics),
-        }
-        topics |= own_topics
-    first, report = splits["train"][0], planted_noise_report(raw.items, funnel)
-    questions, answers = len(lengths["question"]), len(lengths["answer"])
+    noise = planted_noise_report(raw.items, funnel)
+    parts = {name: counted(members) for name, members in splits.items()}
+    return figures_of(parts, splits["train"][0], len(raw.items), raw.kept, noise, config)
+
+
+def figures_of(
+    parts: Mapping[str, Counts],
+    first: Item,
+    raw_questions: int,
+    raw_answers: int,
+    noise: pd.DataFrame | None,
+    config: DatasetConfig,
+) -> dict[str, Any]:
+    """:func:`statistics` from each split's counts, the first post for training, and what
+    :func:`planted_noise_report` says."""
     return {
         "source": first.source,
         "synthetic": config.data == SYNTHETIC,
         "annotator": first.coe_origin,
-        "raw_questions": len(raw.items),
-        "raw_answers": raw.kept,
-        "questions": questions,
-        "answers": answers,
-        "answers_per_question": answers / questions,
-        "topics": len(topics),
-        "subtopics": len(subtopics),
-        "intents": dict(sorted(intents.items())),
-        "crisis_posts": crisis_posts,
-        "splits": counts,
-        "lengths": {name: _summary(values) for name, values in lengths.items()},
-        "noise": None if report is None else {row["kind"]: _plain(row) for row in report.to_dict("records")},
+        "raw_questions": raw_questions,
+        "raw_answers": raw_answers,
+        **count_figures(parts),
+        "noise": None if noise is None else {row["kind"]: _plain(row) for row in noise.to_dict("records")},
     }
 
 
@@ -325,13 +336,6 @@ def headline_figures(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
                 entry |= {"value": score.value, "interval": [score.low, score.high], "n": row[of]}
             entries[f"dataset.noise_{name}.{kind}"] = entry
     return entries
-
-
-def _summary(values: list[int]) -> dict[str, float]:
-    quantiles = {
-        name: float(np.quantile(values, q)) for name, q in (("median", 0.5), ("p95", 0.95), ("max", 1.0))
-    }
-    return {"mean": float(np.mean(values)), **quantiles}
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ accounted for.
 Knows: what an advertisement looks like, how short is too short, that a duplicate post gives its answers to
 the first. Does not know: how a text is mended (``text_rules``, applied first and counted here), how noise was
 planted. The rules read the text only; the noise labels are read by
-:func:`planted_noise_report` alone, which marks the rules.
+:func:`planted_noise_report` alone, which marks the rules (``planted``).
 
 The paper reports that advertisements, noise and answers below 100 characters are removed (paper section
 'Empathy-QA'); the rules themselves are our choice.
@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from empathy_lib.core.config import DatasetConfig
@@ -25,6 +26,8 @@ from empathy_lib.core.errors import UserError
 from empathy_lib.core.schema import Item
 from empathy_lib.core.text import fingerprint, normalise, visible_length
 from empathy_lib.dataset.deduplicate import near_duplicate_pairs
+from empathy_lib.dataset.planted import PlantedNoise, noise_table
+from empathy_lib.dataset.repeats import Merging, merge_repeats
 from empathy_lib.dataset.store import ItemStore, map_items
 from empathy_lib.dataset.text_rules import ANSWERS_ONLY, TEXT_RULES, is_chinese
 
@@ -40,7 +43,6 @@ RULES = (
 )
 # that one, every later step relies on
 SWITCHABLE = (*TEXT_RULES, *(rule for rule in RULES if rule != "question without answer"))
-NOISE_KINDS = ("advertisement", "short", "duplicate")  # what the synthesis plants
 
 # One of these is proof enough.
 _CHANNEL = (
@@ -125,9 +127,8 @@ def clean(items: Sequence[Item], config: DatasetConfig) -> tuple[Sequence[Item],
         UserError: two items share an id, a name in ``config.rules_off`` is no rule, or nothing is left; names
             the rule that removed most and the remedy.
     """
-    if unknown := [rule for rule in config.rules_off if rule not in SWITCHABLE]:
-        raise UserError(f"dataset.rules_off: no rule '{unknown[0]}'; use any of: {', '.join(SWITCHABLE)}")
-    tidy, tallies = map_items(partial(_tidied, config=config), items)
+    check_rules(config)
+    tidy, tallies = map_items(partial(tidied, config=config), items)
     ids = [identity for tally in tallies for identity in tally.ids]
     if repeated := len(ids) - len(set(ids)):
         raise UserError(f"{repeated} items repeat the field 'id' of another; give every item its own id")
@@ -135,24 +136,35 @@ def clean(items: Sequence[Item], config: DatasetConfig) -> tuple[Sequence[Item],
     funnel = Funnel(changed={rule: changed[rule] for rule in TEXT_RULES})
     for tally in tallies:
         funnel.removed_answers |= tally.removed
-    questions_removed = Counter({"not Chinese": len(ids) - len(tidy)})
-    groups = _groups(tidy, config, funnel, questions_removed)
-    kept = _gathered(tidy, groups, [places for tally in tallies for places in tally.places], config, funnel)
-    questions_removed["question without answer"] = len(groups) - len(kept)
+    posts = [(item.id, item.question) for item in tidy]
+    prints = np.fromiter((fingerprint(question) for _, question in posts), np.uint64, len(posts))
+
+    def near(merged: Container[int]) -> Iterator[tuple[int, int]]:
+        left = [place for place in range(len(posts)) if place not in merged]
+        texts = [posts[place][1] for place in left]
+        return ((left[i], left[j]) for i, j, _ in near_duplicate_pairs(texts, config.near_duplicate_jaccard))
+
+    merging = merge_repeats(prints, near, config)
+    funnel.merged = {posts[place][0]: posts[into][0] for place, into in merging.merged.items()}
+    kept = _gathered(tidy, merging, [places for tally in tallies for places in tally.places], config, funnel)
+    questions_removed = {
+        **merging.removed,
+        "not Chinese": len(ids) - len(tidy),
+        "question without answer": len(tidy) - len(merging.merged) - len(kept),
+    }
     answers = sum(tally.answers for tally in tallies)
-    _count(funnel, answers, len(ids), questions_removed)
-    if not kept:
-        worst = max(funnel.rows, key=lambda row: row["answers_removed"])
-        remedy = "lower dataset.min_answer_chars" if worst["rule"] == "short answer" else "give more data"
-        raise UserError(
-            f"no question is left after cleaning: rule '{worst['rule']}' removed {worst['answers_removed']} "
-            f"of {answers} answers; {remedy}"
-        )
+    count_rules(funnel, answers, len(ids), Counter(funnel.removed_answers.values()), questions_removed)
     return kept, funnel
 
 
+def check_rules(config: DatasetConfig) -> None:
+    """Raise a :class:`UserError` where ``config.rules_off`` names no rule."""
+    if unknown := [rule for rule in config.rules_off if rule not in SWITCHABLE]:
+        raise UserError(f"dataset.rules_off: no rule '{unknown[0]}'; use any of: {', '.join(SWITCHABLE)}")
+
+
 @dataclass
-class _Tally:
+class Tally:
     """What the rules that look at one item alone did to a chunk of items."""
 
     ids: list[str] = field(default_factory=list)  # of all items given
@@ -163,10 +175,10 @@ class _Tally:
     places: list[list[int]] = field(default_factory=list)
 
 
-def _tidied(items: list[Item], config: DatasetConfig) -> tuple[list[Item], _Tally]:
+def tidied(items: list[Item], config: DatasetConfig) -> tuple[list[Item], Tally]:
     """Apply every rule that needs no other item: those that mend, and those that remove an answer for its
     text."""
-    tally, left = _Tally(), []
+    tally, left = Tally(), []
     mends = {rule: mend for rule, mend in TEXT_RULES.items() if rule not in config.rules_off}
 
     def mended(text: str, is_answer: bool) -> str:
@@ -210,128 +222,86 @@ def _reason(text: str, foreign_post: bool, config: DatasetConfig) -> str:
     return next((rule for rule, applies in rules.items() if rule not in config.rules_off and applies()), "")
 
 
-def _groups(
-    items: Sequence[Item], config: DatasetConfig, funnel: Funnel, questions_removed: Counter[str]
-) -> dict[int, list[int]]:
-    """Position of each post that stays to those of the posts merged into it, in the order merged."""
-    posts = [(item.id, item.question) for item in items]
-    groups: dict[int, list[int]] = {place: [] for place in range(len(posts))}
-
-    def merge(rule: str, duplicate: int, first: int) -> None:
-        funnel.merged[posts[duplicate][0]] = posts[first][0]
-        groups[first] += [duplicate, *groups.pop(duplicate)]
-        questions_removed[rule] += 1
-
-    if "exact duplicate question" not in config.rules_off:
-        seen: dict[int, int] = {}
-        for place, (_, question) in enumerate(posts):
-            if (first := seen.setdefault(fingerprint(question), place)) != place:
-                merge("exact duplicate question", place, first)
-    if "near-duplicate question" not in config.rules_off:
-        left = list(groups)
-        for i, j, _ in near_duplicate_pairs(
-            [posts[place][1] for place in left], config.near_duplicate_jaccard
-        ):
-            if left[i] in groups and left[j] in groups:  # a post that was merged away attracts no others
-                merge("near-duplicate question", left[j], left[i])
-    return groups
-
-
 def _gathered(
     items: Sequence[Item],
-    groups: dict[int, list[int]],
+    merging: Merging,
     places: list[list[int]],
     config: DatasetConfig,
     funnel: Funnel,
 ) -> Sequence[Item]:
-    """Every post that stays with its answers and those of its duplicates, each answer once; posts without any
-    are left out."""
+    """Every post that stays with its answers and those of its duplicates; posts without any are left out."""
     kept: ItemStore | list[Item] = ItemStore() if isinstance(items, ItemStore) else []
-    once = "duplicate answer" not in config.rules_off
     for first, item in enumerate(items):
-        if first not in groups:
+        if first in merging.merged:
             continue
-        answers, seen = [], set()
-        for place, source in [(first, item), *((place, items[place]) for place in groups[first])]:
-            for index, answer in zip(places[place], source.answers, strict=True):
-                text = normalise(answer.text) if once else (place, index)
-                if text in seen:
-                    funnel.removed_answers[source.id, index] = "duplicate answer"
-                else:
-                    answers.append(answer)
-                seen.add(text)
-        if answers:
-            kept.append(item.model_copy(update={"answers": answers}))
+        others = [(items[place], places[place]) for place in merging.groups.get(first, ())]
+        joined, again = with_answers_of([(item, places[first]), *others], config)
+        funnel.removed_answers |= dict.fromkeys(again, "duplicate answer")
+        if joined.answers:
+            kept.append(joined)
     return kept
 
 
-def _count(funnel: Funnel, answers: int, questions: int, questions_removed: Counter[str]) -> None:
-    """Fill ``funnel.rows``, rule by rule."""
-    by_rule = Counter(funnel.removed_answers.values())
+def with_answers_of(
+    sources: Sequence[tuple[Item, Sequence[int]]], config: DatasetConfig
+) -> tuple[Item, list[tuple[str, int]]]:
+    """The first item with the answers of all, each once, and (item id, place) of those that are there twice.
+
+    Args:
+        sources: items, and where each one's answers stood in the raw item.
+    """
+    answers, seen, again = [], set(), []
+    for item, places in sources:
+        for index, answer in zip(places, item.answers, strict=True):
+            text = normalise(answer.text)
+            if text in seen and "duplicate answer" not in config.rules_off:
+                again.append((item.id, index))
+            else:
+                answers.append(answer)
+            seen.add(text)
+    return sources[0][0].model_copy(update={"answers": answers}), again
+
+
+def count_rules(
+    funnel: Funnel,
+    answers: int,
+    questions: int,
+    answers_removed: Mapping[str, int],
+    questions_removed: Mapping[str, int],
+) -> None:
+    """Fill ``funnel.rows``, rule by rule, from all answers and questions and what each rule removed.
+
+    Raises:
+        UserError: nothing is left; names the rule that removed most and the remedy.
+    """
+    read = answers
     for rule in RULES:
         row: dict[str, str | int] = {
             "rule": rule,
             "answers_before": answers,
-            "answers_removed": by_rule[rule],
+            "answers_removed": answers_removed.get(rule, 0),
         }
-        answers -= by_rule[rule]
+        answers -= answers_removed.get(rule, 0)
         row |= {
             "answers_after": answers,
             "questions_before": questions,
-            "questions_removed": questions_removed[rule],
+            "questions_removed": questions_removed.get(rule, 0),
         }
-        questions -= questions_removed[rule]
+        questions -= questions_removed.get(rule, 0)
         funnel.rows.append(row | {"questions_after": questions})
+    if not questions:
+        worst = max(funnel.rows, key=lambda row: row["answers_removed"])
+        remedy = "lower dataset.min_answer_chars" if worst["rule"] == "short answer" else "give more data"
+        raise UserError(
+            f"no question is left after cleaning: rule '{worst['rule']}' removed {worst['answers_removed']} "
+            f"of {read} answers; {remedy}"
+        )
 
 
 def planted_noise_report(raw: Sequence[Item], funnel: Funnel) -> pd.DataFrame | None:
     """Mark the rules against the noise the synthesis planted; None where the raw items carry no noise label
-    (real data).
-
-    Which of two equal posts is *the* duplicate is a matter of order, so duplicates are counted per group of
-    merged posts: of the r posts removed from a group that holds p planted ones, min(r, p) are hits.
-
-    Returns:
-        One row a kind: ``kind``, ``planted``, ``removed`` (by that kind's rule), ``hits``, ``precision``
-            (hits / removed),
-        ``recall`` (hits / planted), ``f1``; NaN where a denominator is 0.
-    """
-    planted: dict[tuple[str, int], str] = {}
-    duplicates = set()
-    for item in raw:
-        planted |= {(item.id, i): answer.noise for i, answer in enumerate(item.answers) if answer.noise}
-        duplicates |= {item.id} if item.noise == "duplicate" else set()
-    if not planted and not duplicates:
-        return None
-    rows = []
-    for kind, rule in (("advertisement", "advertisement"), ("short", "short answer")):
-        removed = {key for key, by in funnel.removed_answers.items() if by == rule}
-        rows.append(
-            _score(
-                kind,
-                sum(noise == kind for noise in planted.values()),
-                len(removed),
-                sum(planted.get(k) == kind for k in removed),
-            )
-        )
-    hits = 0
-    for first in set(funnel.merged.values()):
-        group = [duplicate for duplicate, into in funnel.merged.items() if into == first]
-        hits += min(len(group), len(duplicates.intersection([first, *group])))
-    rows.append(_score("duplicate", len(duplicates), len(funnel.merged), hits))
-    return pd.DataFrame(rows)
-
-
-def _score(kind: str, planted: int, removed: int, hits: int) -> dict[str, str | int | float]:
-    precision = hits / removed if removed else float("nan")
-    recall = hits / planted if planted else float("nan")
-    f1 = 2 * hits / (planted + removed) if planted + removed else float("nan")
-    return {
-        "kind": kind,
-        "planted": planted,
-        "removed": removed,
-        "hits": hits,
-        "precision": precision,
-        "recall": recall,
-        "f1": f1,
-    }
+    (real data). See :func:`noise_table`."""
+    noise = PlantedNoise()
+    noise.add(raw, funnel.removed_answers)
+    removed = Counter(funnel.removed_answers.values())
+    return noise_table(noise, removed, funnel.merged, noise.duplicates)

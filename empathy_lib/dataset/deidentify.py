@@ -256,11 +256,12 @@ def to_html(text: str) -> str:
 
 def deidentify_items(items: Sequence[Item]) -> tuple[Sequence[Item], Counter[str]]:
     """Posts and answers de-identified, and how many findings of each type there were."""
-    done, counts = map_items(_deidentified, items)
+    done, counts = map_items(deidentified, items)
     return done, sum(counts, Counter())
 
 
-def _deidentified(items: list[Item]) -> tuple[list[Item], Counter[str]]:
+def deidentified(items: list[Item]) -> tuple[list[Item], Counter[str]]:
+    """:func:`deidentify_items` of a few items, in this process."""
     counts: Counter[str] = Counter()
 
     def cleaned(text: str) -> str:

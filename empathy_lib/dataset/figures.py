@@ -22,7 +22,7 @@ from empathy_lib.core.run import Run
 from empathy_lib.core.schema import Item
 from empathy_lib.core.style import caption
 from empathy_lib.core.text import visible_length
-from empathy_lib.dataset.build import chain_length
+from empathy_lib.dataset.counts import chain_length
 from empathy_lib.dataset.glosses import bilingual
 
 SPLIT_COLOURS = {"train": "#0072B2", "validation": "#E69F00", "test": "#009E73"}

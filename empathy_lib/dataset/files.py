@@ -50,6 +50,12 @@ class Notes:
     turns_cut: int = 0  # turns that held several speakers' words
     remarks: list[str] = field(default_factory=list)
 
+    def add(self, other: Notes) -> None:
+        """Put other notes behind these."""
+        for name, held in vars(other).items():
+            own = getattr(self, name)
+            setattr(self, name, own | held if isinstance(own, dict) else own + held)
+
     def lines(self) -> list[str]:
         """One line for each kind of thing that a reader of the source should know."""
         lines = list(self.remarks)

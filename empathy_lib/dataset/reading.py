@@ -35,7 +35,7 @@ def path_records(path: Path, notes: Notes | None = None) -> Iterator[Record]:
     notes, found = notes if notes is not None else Notes(), 0
     for source in sources(path, notes):
         found += 1
-        yield from source_records(source, notes, named=not path.is_file() or path.suffix.lower() == ".zip")
+        yield from source_records(source, notes, named=holds_several(path))
     if not found:
         passed = "; ".join(notes.lines())
         if path.is_file():
@@ -44,6 +44,11 @@ def path_records(path: Path, notes: Notes | None = None) -> Iterator[Record]:
             f"{path}: the folder holds no {', '.join(READ)} file; give a folder of dialogues, or a file"
             + (f" ({passed})" if passed else "")
         )
+
+
+def holds_several(path: Path) -> bool:
+    """Whether a path may hold several files, so that their names must be part of generated ids."""
+    return not path.is_file() or path.suffix.lower() == ".zip"
 
 
 def source_records(source: Source, notes: Notes, *, named: bool) -> Iterator[Record]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from empathy_lib.core.json_text import half_character
 from empathy_lib.core.run import ROOT, generator
 from empathy_lib.core.schema import Answer, Item, first_fault
 from empathy_lib.dataset.files import Notes, shown, source_files
+from empathy_lib.dataset.ids import Claim, Ids
 from empathy_lib.dataset.layouts import LAYOUTS, BadRecord, Layout, bare_answer, layout_of
 from empathy_lib.dataset.reading import path_records
 from empathy_lib.dataset.records import BYTES_AN_ANSWER, Record
@@ -149,19 +150,35 @@ def read_source(config: DatasetConfig, seed: int) -> Reading:
         name, records = config.data.removeprefix(HUB), hub_records(config.data.removeprefix(HUB))
     else:
         path = source_path(config)
-        name, records = shown(path.resolve().name), path_records(path, notes)
+        name, records = name_of(path), path_records(path, notes)
     reading = read_records(records, name, config, notes)
-    if not reading.items and not reading.rejected:
-        raise UserError(f"{config.data}: the file is empty; expected {_EXPECTED}")
-    share = reading.lost / max(1, reading.lost + reading.kept)
-    if not reading.items or share > config.max_rejected_share:
-        raise UserError(_too_many(config, reading, share))
-    if len(reading.items) > config.questions:
-        chosen = generator(seed, "sources").choice(len(reading.items), size=config.questions, replace=False)
-        reading.items, everything = select(reading.items, sorted(chosen)), reading.kept
+    check_reading(reading, len(reading.items), config)
+    if (chosen := sample(len(reading.items), config, seed)) is not None:
+        reading.items, everything = select(reading.items, chosen), reading.kept
         reading.kept = sum(len(item.answers) for item in reading.items)
         reading.left_out = everything - reading.kept
     return reading
+
+
+def name_of(path: Path) -> str:
+    """The source's name in ``Item.source``."""
+    return shown(path.resolve().name)
+
+
+def check_reading(reading: Reading, items: int, config: DatasetConfig) -> None:
+    """Raise a :class:`UserError` where nothing, or too little, of a source could be read as items."""
+    if not items and not reading.rejected:
+        raise UserError(f"{config.data}: the file is empty; expected {_EXPECTED}")
+    share = reading.lost / max(1, reading.lost + reading.kept)
+    if not items or share > config.max_rejected_share:
+        raise UserError(_too_many(config, reading, share))
+
+
+def sample(items: int, config: DatasetConfig, seed: int) -> list[int] | None:
+    """Positions of a seeded sample of ``config.questions`` items, in order; None where there are no more."""
+    if items <= config.questions:
+        return None
+    return sorted(generator(seed, "sources").choice(items, size=config.questions, replace=False).tolist())
 
 
 def _too_many(config: DatasetConfig, reading: Reading, share: float) -> str:
@@ -180,13 +197,48 @@ def read_records(
     records: Iterable[Record], name: str, config: DatasetConfig, notes: Notes | None = None
 ) -> Reading:
     """Turn records into items; ``name`` becomes part of ``Item.source``."""
-    items, ids = ItemStore(), _Ids()
+    items, ids = ItemStore(), Ids()
     further, later = defaultdict(list), ItemStore()  # of items: where their further answers lie
     reading = Reading(items, kept=0, notes=notes if notes is not None else Notes())
-    file, read_before, lost = None, 0, 0  # lost: reading.lost, which counts anew each time
+    for item, claim in claims(records, name, config, reading):
+        question = item.question
+        try:
+            free, before = ids.settle(
+                claim, len(items), lambda place, text=question: items[place].question == text, reading.notes
+            )
+        except BadRecord as fault:
+            reading.rejected.append(rejected(claim, fault))
+            continue
+        reading.layouts[claim.layout] += 1
+        if before is None:
+            items.append(item.model_copy(update={"id": free}))
+        else:
+            further[before].append(len(later))
+            later.append(item)
+        reading.kept += len(item.answers)
+    for place, others in further.items():  # once each: item by item would write an item again for each answer
+        answers = [*items[place].answers, *(a for other in others for a in later[other].answers)]
+        items.replace(place, items[place].model_copy(update={"answers": answers}))
+    return reading
+
+
+def claims(
+    records: Iterable[Record], name: str, config: DatasetConfig, reading: Reading
+) -> Iterator[tuple[Item, Claim]]:
+    """Items as their records give them, and what each claims; what cannot be read goes to
+    ``reading.rejected``. Whoever takes an item counts its answers there before the next.
+
+    Raises:
+        UserError: see :func:`_stop_if_hopeless`.
+    """
+    file, read_before = None, 0
+    lost, seen = 0, 0  # reading.lost, which counts anew each time; of so many rejections
     for record in records:
+        lost, seen = lost + sum(r.answers for r in reading.rejected[seen:]), len(reading.rejected)
+        _stop_if_hopeless(reading, lost, config)
         if record.file != file:
             file, read_before = record.file, reading.kept + lost
+        claim = Claim("", "", str(record.file), record.file.stem, record.name, record.line, record.number)
         try:
             if record.fault:
                 raise _priced(record, reading.kept + lost - read_before)
@@ -198,26 +250,11 @@ def read_records(
                     _answers_in(record.value),
                 )
             item, faults = _item(record, layout, name, config, reading.notes)
-            item, before = ids.settle(item, record, layout, reading.notes, items)
         except BadRecord as fault:
-            reading.rejected.append(_rejected(record, fault))
-            lost += fault.answers
-            _stop_if_hopeless(reading, lost, config)
+            reading.rejected.append(rejected(claim, fault))
             continue
-        reading.layouts[layout.name] += 1
-        if before is None:
-            items.append(item)
-        else:
-            further[before].append(len(later))
-            later.append(item)
-        reading.kept += len(item.answers)
-        reading.rejected += [_rejected(record, fault) for fault in faults]
-        lost += sum(fault.answers for fault in faults)
-        _stop_if_hopeless(reading, lost, config)
-    for place, others in further.items():  # once each: item by item would write an item again for each answer
-        answers = [*items[place].answers, *(a for other in others for a in later[other].answers)]
-        items.replace(place, items[place].model_copy(update={"answers": answers}))
-    return reading
+        yield item, replace(claim, id=item.id, layout=layout.name, answers=len(item.answers))
+        reading.rejected += [rejected(claim, fault) for fault in faults]
 
 
 def _stop_if_hopeless(reading: Reading, lost: int, config: DatasetConfig) -> None:
@@ -244,51 +281,9 @@ def _priced(record: Record, answers: int) -> BadRecord:
     return fault.costing(round(lost))
 
 
-class _Ids:
-    """Which ids are taken, and by what."""
-
-    def __init__(self) -> None:
-        self._taken: dict[str, tuple[int, str, str]] = {}  # id: position, place, file
-        self._numbers: dict[str, int] = {}  # id: how often it was numbered, for it was taken
-
-    def settle(
-        self, item: Item, record: Record, layout: Layout, notes: Notes, items: ItemStore
-    ) -> tuple[Item, int | None]:
-        """The item under an id of its own, and the position of the one whose further answers it holds.
-
-        Raises:
-            BadRecord: its file gives the same id to another post.
-        """
-        given, file, before = bool(item.id), str(record.file), None
-        wanted = item.id or _identity(record, layout)
-        if given and wanted in self._taken:
-            before, place, other = self._taken[wanted]
-            if not place.startswith("~") and items[before].question == item.question:
-                notes.joined += 1
-                return item, before
-            if other == file and not place.startswith("~"):
-                raise BadRecord(
-                    "id",
-                    f"'{wanted}' is that of {place}, another post; give every item its own",
-                    len(item.answers),
-                )
-            if not place.startswith("~"):
-                notes.renamed += 1
-            wanted = f"{record.name or record.file.stem}:{wanted}"
-            if wanted in self._taken and items[self._taken[wanted][0]].question == item.question:
-                notes.joined += 1
-                return item, self._taken[wanted][0]
-        free = wanted
-        while free in self._taken:
-            self._numbers[wanted] = self._numbers.get(wanted, 1) + 1
-            free = f"{wanted}-{self._numbers[wanted]}"
-        place = f"line {record.line}" if record.line else f"record {record.number}" if record.number else file
-        self._taken[free] = (len(items), place if given else f"~{place}", file)
-        return item.model_copy(update={"id": free}), None
-
-
-def _rejected(record: Record, fault: BadRecord) -> Rejected:
-    place = {"file": shown(record.file), "line": record.line, "record": record.number}
+def rejected(claim: Claim, fault: BadRecord) -> Rejected:
+    """The line of ``rejected.jsonl`` on a record's fault."""
+    place = {"file": shown(claim.file), "line": claim.line, "record": claim.number}
     # a field's name and an id are of the record, so they may hold what cannot be written
     field, reason = (text.encode("utf-8", "backslashreplace").decode() for text in (fault.field, str(fault)))
     return Rejected(**place, field=field, reason=reason, answers=fault.answers)
@@ -344,15 +339,6 @@ def _item(
 def _folder_topic(record: Record, layout: Layout) -> str:
     """CPsyCounE keeps its topics in its folders' names."""
     return record.folder if layout.name == "cpsycoun" and isinstance(record.value, list) else ""
-
-
-def _identity(record: Record, layout: Layout) -> str:
-    """An id for a record that gives none: by its place, and its file's where there are several."""
-    place = record.line or record.number
-    parts = [layout.name, record.name] if record.name else [layout.name]
-    return "-".join(
-        [*parts, f"{place:06d}"] if place else parts if record.name else [*parts, record.file.stem]
-    )
 
 
 def _own_item(value: Any, source: str) -> Item:

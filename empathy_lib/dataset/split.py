@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import repeat
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -48,29 +48,44 @@ def related_pairs(items: Iterable[Item], threshold: float) -> list[tuple[int, in
     return pairs + [
         (i, j, why)
         for why, (prints, homes) in marks.items()
-        for i, j in _neighbours(np.array(prints), np.array(homes))
+        for i, j in neighbours(np.array(prints), np.array(homes)).tolist()
     ]
 
 
-def _neighbours(prints: np.ndarray, homes: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of consecutive ``homes`` (N item positions, ascending) that hold an equal print; by sorting, as a
-    dict takes more memory."""
+def neighbours(prints: np.ndarray, homes: np.ndarray) -> np.ndarray:
+    """Pairs of consecutive ``homes`` (N item positions, ascending) that hold an equal print, shape (M, 2), in
+    order; by sorting, as a dict takes more memory."""
     order = np.argsort(prints, kind="stable")
     prints, homes = prints[order], homes[order]
     found = np.flatnonzero((prints[1:] == prints[:-1]) & (homes[1:] != homes[:-1]))
-    return sorted(zip(homes[found].tolist(), homes[found + 1].tolist(), strict=True))
+    pairs = np.stack([homes[found], homes[found + 1]], axis=1)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def component_labels(pairs: np.ndarray, count: int) -> np.ndarray:
+    """The number of each position's connected component, shape (count,); components are numbered by their
+    first position.
+
+    Args:
+        pairs: shape (M, 2), positions that belong together.
+    """
+    graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    labels = connected_components(graph, directed=False)[1]
+    firsts = np.unique(labels, return_index=True)[1]
+    return np.argsort(np.argsort(firsts))[labels]
+
+
+def _labels(items: Sequence[Item], threshold: float) -> np.ndarray:
+    pairs = [(i, j) for i, j, _ in related_pairs(items, threshold)]
+    return component_labels(np.array(pairs, np.int64).reshape(-1, 2), len(items))
 
 
 def clusters(items: Sequence[Item], threshold: float) -> list[list[int]]:
     """Connected components of :func:`related_pairs` as lists of positions, each in order, ordered by their
     first."""
-    pairs = related_pairs(items, threshold)
-    rows, columns = [i for i, _, _ in pairs], [j for _, j, _ in pairs]
-    graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(items), len(items)))
-    _, labels = connected_components(graph, directed=False)
     groups: dict[int, list[int]] = defaultdict(list)
-    for index, label in enumerate(labels):
-        groups[int(label)].append(index)
+    for index, label in enumerate(_labels(items, threshold).tolist()):
+        groups[label].append(index)
     return list(groups.values())
 
 
@@ -91,6 +106,16 @@ def split(
         UserError: the shares leave nothing for training, or there are fewer than three unrelated questions,
             or none that training may have.
     """
+    shares_of(config)
+    labels = _labels(items, config.near_duplicate_jaccard)
+    names, topics = np.unique([item.topic for item in items], return_inverse=True)
+    kept_out = np.fromiter(map(held_out, items), bool, len(items))
+    home = deal(labels, topics, len(names), kept_out, config, rng)
+    return {name: select(items, np.flatnonzero(home == place).tolist()) for place, name in enumerate(SPLITS)}
+
+
+def shares_of(config: DatasetConfig) -> dict[str, float]:
+    """Each split's share; a :class:`UserError` where nothing is left for training."""
     shares = {"validation": config.validation_share, "test": config.test_share}
     shares = {"train": 1 - sum(shares.values()), **shares}
     if shares["train"] <= 0:
@@ -99,50 +124,69 @@ def split(
             f"leave nothing "
             "for training; lower them"
         )
-    groups = clusters(items, config.near_duplicate_jaccard)
-    if len(groups) < len(SPLITS):
+    return shares
+
+
+def deal(
+    labels: np.ndarray,
+    topics: np.ndarray,
+    topic_count: int,
+    kept_out: np.ndarray,
+    config: DatasetConfig,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The place in :data:`SPLITS` of each of N posts, shape (N,), as :func:`split` says: from numbers alone.
+
+    Args:
+        labels: shape (N,), see :func:`component_labels`.
+        topics: shape (N,), the place of each post's topic among all topics, sorted.
+        kept_out: shape (N,), whether a post is :func:`held_out`.
+    """
+    shares = shares_of(config)
+    firsts = np.unique(labels, return_index=True)[1]
+    sizes, count = np.bincount(labels), len(firsts)
+    if count < len(SPLITS):
         raise UserError(
-            f"{len(items)} questions form {len(groups)} unrelated group(s), too few for three splits; give "
-            f"more data"
+            f"{len(labels)} questions form {count} unrelated group(s), too few for three splits; give more "
+            f"data"
         )
-    groups = [groups[i] for i in rng.permutation(len(groups))]
-    topic_of = [item.topic for item in items]
-    topics = sorted(set(topic_of))
-    topic_rank = dict(zip(topics, rng.permutation(len(topics)), strict=True))
-    groups.sort(key=lambda group: topic_rank[topic_of[group[0]]])  # stable: shuffled within a topic
-    dealt: dict[str, list[list[int]]] = {name: [] for name in SPLITS}
+    never_train = np.bincount(labels, kept_out) > 0
+    order = rng.permutation(count)
+    rank = rng.permutation(topic_count)
+    order = order[np.argsort(rank[topics[firsts[order]]], kind="stable")]  # shuffled within a topic
+    dealt = np.empty(count, np.int8)  # in this order
     counts, apart = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS[1:], 0)
-    rest = 1 - shares["train"]
-    for done, group in zip(np.cumsum([len(group) for group in groups]), groups, strict=True):
-        if _allowed(items, group) == SPLITS:
+    rest, done = 1 - shares["train"], 0
+    for place, (size, barred) in enumerate(
+        zip(sizes[order].tolist(), never_train[order].tolist(), strict=True)
+    ):
+        done += size
+        if not barred:
             name = max(SPLITS, key=lambda name: shares[name] * done - counts[name])
         else:  # these by a count of their own, so that validation and test get their shares of them
-            held = sum(apart.values()) + len(group)
+            held = sum(apart.values()) + size
             name = max(apart, key=lambda name: shares[name] / rest * held - apart[name])
-            apart[name] += len(group)
-        dealt[name].append(group)
-        counts[name] += len(group)
-    for name in SPLITS:
-        if not dealt[name]:
-            donor = max(SPLITS, key=lambda other: len(dealt[other]))
-            free = [group for group in dealt[donor] if name in _allowed(items, group)]
-            if not free:
-                raise UserError(
-                    f"no question is left for {name}; give more data, or set dataset.held_out_causes=0"
-                )
-            smallest = min(free, key=len)
-            dealt[donor].remove(smallest)
-            dealt[name].append(smallest)
-    return {name: select(items, sorted(chain.from_iterable(dealt[name]))) for name in SPLITS}
+            apart[name] += size
+        dealt[place] = SPLITS.index(name)
+        counts[name] += size
+    for place, name in enumerate(SPLITS):
+        if (dealt == place).any():
+            continue
+        donor = np.bincount(dealt, minlength=len(SPLITS)).argmax()
+        free = np.flatnonzero((dealt == donor) & ~(never_train[order] & (name == "train")))
+        if not len(free):
+            raise UserError(
+                f"no question is left for {name}; give more data, or set dataset.held_out_causes=0"
+            )
+        dealt[free[sizes[order[free]].argmin()]] = place
+    home = np.empty(count, np.int8)
+    home[order] = dealt
+    return home[labels]
 
 
 def held_out(item: Item) -> bool:
     """Whether the post's sentences must stay out of training."""
     return item.gold is not None and item.gold.sentences == "unseen"
-
-
-def _allowed(items: Sequence[Item], group: Sequence[int]) -> tuple[str, ...]:
-    return SPLITS[1:] if any(held_out(items[place]) for place in group) else SPLITS
 
 
 def leakage(splits: Mapping[str, Sequence[Item]], threshold: float) -> list[str]:

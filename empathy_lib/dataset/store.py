@@ -42,7 +42,7 @@ class ItemStore(Sequence[Item]):
 
     def append(self, item: Item) -> None:
         """Put one item at the end."""
-        self.append_line(_line(item))
+        self.append_line(line_of(item))
 
     def append_line(self, line: bytes) -> None:
         """Put one item, as :meth:`lines` gives it, at the end."""
@@ -112,7 +112,7 @@ def map_items(
         done, rest = function(list(items))
         return done, [rest]
     store, rests = ItemStore(), []
-    lines = items.lines() if isinstance(items, ItemStore) else map(_line, items)
+    lines = lines_of(items)
     workers = Parallel(n_jobs=cpu_count(), return_as="generator")
     for made, rest in workers(
         delayed(_apply)(function, chunk) for chunk in iter(lambda: list(islice(lines, CHUNK)), [])
@@ -127,8 +127,14 @@ def _apply(
     function: Callable[[list[Item]], tuple[list[Item], Any]], lines: Sequence[bytes]
 ) -> tuple[list[bytes], Any]:
     made, rest = function([Item.model_validate_json(line) for line in lines])
-    return [_line(item) for item in made], rest
+    return [line_of(item) for item in made], rest
 
 
-def _line(item: Item) -> bytes:
+def lines_of(items: Sequence[Item]) -> Iterator[bytes]:
+    """Items as :meth:`ItemStore.lines` gives them."""
+    return items.lines() if isinstance(items, ItemStore) else map(line_of, items)
+
+
+def line_of(item: Item) -> bytes:
+    """An item as it lies in an :class:`ItemStore`; holds no line feed."""
     return item.model_dump_json(exclude_defaults=True).encode()

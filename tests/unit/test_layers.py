@@ -12,7 +12,7 @@ import pytest
 from empathy_lib.core.errors import UserError, extra
 from empathy_lib.core.run import NOTEBOOKS, ROOT
 
-EXTRAS = ("starlette", "uvicorn", "python_multipart", "openai")
+EXTRAS = ("starlette", "uvicorn", "python_multipart", "openai", "datatrove")
 ENGINE = ("attention", "compiling", "decoding", "vocabulary", "wheel")
 LINT = "from importlinter.cli import lint_imports_command as run; run()"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -202,12 +203,23 @@ def _emotions(names: Sequence[str], choice: _Choice) -> str:
 def named_nothing(chains: Iterable[ChainOfEmpathy]) -> dict[str, float]:
     """Share of chains whose L1 names no emotion, L2 no cause, L3 no request, by what the layers say of
     themselves; ``posts`` is their number. Counts rule-made chains, a chain a post."""
-    lacking, posts = dict.fromkeys(frames.UNNAMED, 0), 0
+    counts: Counter[str] = Counter()
     for chain in chains:
-        posts += 1
-        for layer, phrase in frames.UNNAMED.items():
-            lacking[layer] += phrase in getattr(chain, layer)
-    return {"posts": posts} | {layer: count / posts if posts else 0.0 for layer, count in lacking.items()}
+        counts.update(["posts", *unnamed(chain)])
+    return unnamed_shares(counts)
+
+
+def unnamed(chain: ChainOfEmpathy) -> list[str]:
+    """The layers that name nothing, of L1, L2, L3."""
+    return [layer for layer, phrase in frames.UNNAMED.items() if phrase in getattr(chain, layer)]
+
+
+def unnamed_shares(counts: Mapping[str, int]) -> dict[str, float]:
+    """:func:`named_nothing` from the number of ``posts`` and of those :func:`unnamed` in each layer."""
+    posts = counts.get("posts", 0)
+    return {"posts": posts} | {
+        layer: counts.get(layer, 0) / posts if posts else 0.0 for layer in frames.UNNAMED
+    }
 
 
 @cache
