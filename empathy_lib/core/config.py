@@ -30,6 +30,7 @@ from empathy_lib.core.schema import describe
 from empathy_lib.core.settings import (
     E5,
     WHEEL,
+    Attention,
     BaseModelConfig,
     GenerationConfig,
     GRPOStageConfig,
@@ -50,6 +51,7 @@ __all__ = [
     "PROFILE_DIR",
     "SYNTHETIC",
     "WHEEL",
+    "Attention",
     "BaseModelConfig",
     "DatasetConfig",
     "GRPOStageConfig",

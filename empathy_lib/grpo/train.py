@@ -27,7 +27,7 @@ from empathy_lib.core.run import generator
 from empathy_lib.core.schema import Item
 from empathy_lib.grpo.trainer import SharedPromptGRPOTrainer
 from empathy_lib.models import processes, vllm
-from empathy_lib.models.base import attention_name
+from empathy_lib.models.base import attention_of
 from empathy_lib.models.decoding import compile_steps
 from empathy_lib.models.lengths import completion_length
 from empathy_lib.models.memory import releases_memory
@@ -153,7 +153,7 @@ def train_grpo(
     )
     # The reference policy of the KL runs as the policy does.
     if trainer.ref_model is not None and not processes.is_sharded():
-        trainer.ref_model.to(model.dtype).set_attn_implementation(attention_name())
+        trainer.ref_model.to(model.dtype).set_attn_implementation(attention_of(policy))
     trainer.add_callback(CompileParts(trainer.ref_model))
     exact_adapters(trainer.model)
     trainer.remove_callback(PrinterCallback)

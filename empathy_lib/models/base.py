@@ -12,6 +12,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import datasets
 import gguf
@@ -27,9 +28,9 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from empathy_lib.core.config import WHEEL, BaseModelConfig, GenerationConfig, local_path
+from empathy_lib.core.config import WHEEL, Attention, BaseModelConfig, GenerationConfig, local_path
 from empathy_lib.core.errors import UserError
-from empathy_lib.core.files import cache_dir
+from empathy_lib.core.files import cache_dir, read_json
 from empathy_lib.core.identity import digest, file_digest
 from empathy_lib.models import attention, wheel
 from empathy_lib.models.cache import whole_folder
@@ -38,6 +39,7 @@ from empathy_lib.models.memory import keep_freed_memory
 from empathy_lib.models.vocabulary import trim_model, trim_tokenizer
 
 _TRIM_VERSION = 1
+_ATTENTION = "empathy_attention"  # in config.json
 
 
 def device() -> torch.device:
@@ -63,6 +65,16 @@ def working_dtype(wanted: str = "auto") -> torch.dtype:
             torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         )
     return torch.bfloat16 if fast else torch.float32
+
+
+def attention_of(folder: Path | str) -> str:
+    """Attention of a prepared base, or of a policy trained from it: what the profile asked for, which the
+    folder's configuration carries on.
+
+    Other names than the profile's are not taken from a folder: they could name code on the hub.
+    """
+    told = read_json(Path(folder) / "config.json").get(_ATTENTION)
+    return told if told in get_args(Attention) and told != "auto" else attention_name()
 
 
 def attention_name() -> str:
@@ -129,7 +141,8 @@ def base_key(config: BaseModelConfig, texts: list[str]) -> str:
         else config.revision or "main"
     )
     trimming = [config.trim_min_count, digest(texts)] if config.trim_vocabulary else []
-    return digest([config.source, identity, trimming, _TRIM_VERSION])
+    asked = [] if config.attention == "auto" else [config.attention]
+    return digest([config.source, identity, trimming, _TRIM_VERSION, *asked])
 
 
 def base_request(config: BaseModelConfig) -> dict:
@@ -161,6 +174,8 @@ def prepare_base(config: BaseModelConfig, texts: list[str], *, cache: Path | Non
             model = trim_model(model, list(range(old_rows)), tokenizer)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
+        if config.attention != "auto":
+            setattr(model.config, _ATTENTION, config.attention)
         model.to(torch.bfloat16).save_pretrained(building)
         tokenizer.save_pretrained(building)
         if config.source == WHEEL:
@@ -175,10 +190,16 @@ def load_policy(
     """Load a prepared base or a trained policy from its folder; ``dtype`` as :func:`working_dtype` takes
     it."""
     safe = {"trust_remote_code": False}  # said, or transformers would ask
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **safe)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=working_dtype(dtype), use_safetensors=True, attn_implementation=attention_name(), **safe
-    )
+    tokenizer, how = AutoTokenizer.from_pretrained(folder, padding_side="left", **safe), attention_of(folder)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=working_dtype(dtype), use_safetensors=True, attn_implementation=how, **safe
+        )
+    except ImportError as error:
+        raise UserError(
+            f"base_model.attention={how}: not to be had here ({str(error).splitlines()[0][:160]}); install "
+            "it, or set base_model.attention=auto"
+        ) from error
     return use_quick_generate(model.to(device()).eval()), tokenizer
 
 

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from empathy_lib.core.errors import UserError
-from empathy_lib.models.base import attention_name, device, working_dtype
+from empathy_lib.models.base import attention_of, device, working_dtype
 from empathy_lib.models.decoding import use_quick_generate
 
 
@@ -47,7 +47,7 @@ def load_quantized(folder: Path, dtype: str = "auto") -> tuple[PreTrainedModel, 
         dtype=arithmetic,
         use_safetensors=True,
         quantization_config=four_bits,
-        attn_implementation=attention_name(),
+        attn_implementation=attention_of(folder),
         device_map={"": device()},
         trust_remote_code=False,
     )

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import shutil
 
 import pytest
 import torch
@@ -10,11 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, modeling_gguf_pytorch_utils
 
-from empathy_lib.core.config import BaseModelConfig, GenerationConfig
+from empathy_lib.core.config import BaseModelConfig, GenerationConfig, SFTStageConfig
 from empathy_lib.core.errors import UserError
 from empathy_lib.models import base as base_models
 from empathy_lib.models import wheel
+from empathy_lib.models.base import load_policy, prepare_base
 from empathy_lib.models.prompts import coe_prompt, training_texts
+from empathy_lib.sft.train import train_sft
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +135,26 @@ def test_generation_is_seeded_and_keeps_order(base, items):
     alone = base_models.generate(model, tokenizer, prompts[3:4], config, seed=5, greedy=True)
     assert len(greedy) == len(prompts)
     assert alone[0][:3] == greedy[3][:3]
+
+
+def test_attention_that_was_asked_for_goes_with_the_base_and_its_policies(hub_folder, items, pairs, tmp_path):
+    config = BaseModelConfig(source=str(hub_folder), trim_min_count=1, attention="eager", max_length=400)
+    base = prepare_base(config, training_texts(items), cache=tmp_path)
+    plain = prepare_base(
+        BaseModelConfig(source=str(hub_folder), trim_min_count=1), training_texts(items), cache=tmp_path
+    )
+    assert base != plain and load_policy(plain)[0].config._attn_implementation == base_models.attention_name()
+    steps = SFTStageConfig(batch_size=2, max_steps=1, allow_worse_than_base=True)
+    train_sft(base, pairs[:2], pairs[:2], tmp_path / "sft", steps, config, 1)
+    assert load_policy(tmp_path / "sft" / "policy")[0].config._attn_implementation == "eager"
+
+
+def test_attention_that_is_not_installed_is_named_and_a_folder_names_none_of_its_own(base, tmp_path):
+    folder = tmp_path / "base"
+    shutil.copytree(base, folder)
+    told = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(told | {"empathy_attention": "someone/their-kernel"}))
+    assert load_policy(folder)[0].config._attn_implementation == base_models.attention_name()
+    (folder / "config.json").write_text(json.dumps(told | {"empathy_attention": "flash_attention_2"}))
+    with pytest.raises(UserError, match=r"base_model\.attention=flash_attention_2: not to be had here"):
+        load_policy(folder)
