@@ -116,6 +116,31 @@ def reproduce(
             print(f"published {path}")
 
 
+TRAININGS = {"sft": "02", "reward": "03", "grpo": "04"}
+
+
+@app.command()
+def train(
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help=f"One of {', '.join(TRAININGS)}.")],
+    profile: Annotated[str, typer.Option(metavar="NAME", help=f"One of {', '.join(PROFILES)}.")] = "laptop",
+    run_dir: Annotated[str | None, typer.Option(help="Run folder; by default runs/<profile>/.")] = None,
+    assignments: _Set = None,
+    base_model: Annotated[str | None, typer.Option(help=f"A local folder, a hub id, or '{WHEEL}'.")] = None,
+    data: _Data = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that train together, one a GPU; the same as --set processes=N."),
+    ] = None,
+) -> None:
+    """Train one stage of a run whose earlier stages are there: its notebook, from the last checkpoint on."""
+    if stage not in TRAININGS:
+        raise UserError(f"train '{stage}': no such stage; use one of {', '.join(TRAININGS)}")
+    number = TRAININGS[stage]
+    reproduce(
+        profile, number, number, assignments, base_model, data, run_dir, processes=processes, publish=False
+    )
+
+
 def _number(text: str) -> str:
     """``3``, ``03`` and ``03_reward_model`` are all notebook ``03``; anything else is left for the check to
     refuse."""

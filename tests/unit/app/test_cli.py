@@ -15,6 +15,7 @@ import yaml
 from rich.console import Console
 
 from empathy_lib.app import cli, doctor, report, results
+from empathy_lib.app import reproduce as driver
 from empathy_lib.core.config import PROFILES, DatasetConfig, field_names, load_profile
 from empathy_lib.core.errors import UserError
 from empathy_lib.core.run import NOTEBOOKS, ROOT
@@ -464,3 +465,15 @@ def test_half_a_character_is_one_line_in_every_command(tmp_path, monkeypatch, ca
     said = capsys.readouterr().err
     assert caught.value.code == 2 and said.count("\n") == 1 and not files["OUT"].exists()
     assert "lone surrogate" in said or "not UTF-8 text" in said
+
+
+def test_train_is_the_notebook_of_its_stage(monkeypatch):
+    asked = []
+    monkeypatch.setattr(driver, "check", lambda request: asked.append(request))
+    monkeypatch.setattr(driver, "reproduce", lambda plan, console: None)
+    for stage, number in cli.TRAININGS.items():
+        cli.train(stage, run_dir="a run", assignments=["sft.max_steps=3"], processes=8)
+        assert (asked[-1].first, asked[-1].last, asked[-1].run_dir) == (number, number, "a run")
+        assert asked[-1].assignments == ("sft.max_steps=3", "processes=8")
+    with pytest.raises(UserError, match="train 'sfx': no such stage; use one of sft, reward, grpo"):
+        cli.train("sfx")
