@@ -245,7 +245,7 @@ def test_a_reader_who_leaves_ends_the_generation_and_its_errors_come_up(base):
     growing = grow(model, tokenizer, POST, 1, max_new_tokens=400, min_new_tokens=400, do_sample=False)
     next(growing)
     growing.close()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # those of an earlier test may end meanwhile
     with pytest.raises(ValueError, match="no_such_setting"):
         list(grow(model, tokenizer, POST, 1, no_such_setting=True))
 
