@@ -24,6 +24,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from bench_dataset import high_water
 from joblib import Parallel, cpu_count, delayed, parallel_config
+from matplotlib.ticker import LogLocator
 
 from empathy_lib.core.config import DatasetConfig
 from empathy_lib.core.files import cache_dir, read_json
@@ -129,6 +130,10 @@ def draw(rows: list[dict], path: str) -> None:
         first = rows[0]["default"][key]
         axis.plot(posts, first / posts[0] * posts, "--", color="#666666", label="linear from the smallest")
         axis.set(xscale="log", yscale="log", xlabel="posts read", ylabel=label)
+        axis.set_xticks(posts, [f"{count:,}" for count in posts], minor=False)
+        axis.minorticks_off()
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.legend()
     figure.suptitle("Construction, synthetic posts, one run each on 2 cores", fontsize=10)
     figure.savefig(path, dpi=150)
