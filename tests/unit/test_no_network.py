@@ -28,7 +28,7 @@ def run(code, *paths, **environment):
         "socket.create_connection(('192.0.2.1', 443), timeout=1)",
         "socket.create_connection(('huggingface.co', 443), timeout=1)",
         "socket.socket().connect_ex(('192.0.2.1', 443))",
-        "socket.getaddrinfo('pypi.org', 443)",
+        "socket.getaddrinfo('example.org', 443)",
         "socket.gethostbyname('example.org')",
         "socket.gethostbyname_ex('example.org')",
         "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 53))",
