@@ -43,7 +43,7 @@ def test_the_page_says_what_the_bill_says():
 
 @pytest.mark.parametrize("text", [json.dumps(BILL), PAGE], ids=["bill", "page"])
 def test_no_address_of_an_index_or_machine(text):
-    assert "externalReferences" not in text and not re.search("file://|/root/|/home/|/tmp/", text)
+    assert "externalReferences" not in text and not re.search("file://|/(root|home|tmp)/", text)
 
 
 def test_a_local_build_is_the_package_and_its_own_words_stand_in_for_a_licence():
