@@ -33,6 +33,13 @@ _Set = Annotated[
         "--set", metavar="FIELD=VALUE", help="Change one field, e.g. grpo.max_steps=20; repeatable."
     ),
 ]
+_Profile = Annotated[str, typer.Option(metavar="NAME", help=f"One of {', '.join(PROFILES)}.")]
+_BaseModel = Annotated[str | None, typer.Option(help=f"A local folder, a hub id, or '{WHEEL}'.")]
+_RunDir = Annotated[str | None, typer.Option(help="Run folder; by default runs/<profile>/.")]
+_Processes = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that train together, one a GPU; the same as --set processes=N."),
+]
 _Data = Annotated[
     str | None,
     typer.Option(
@@ -46,15 +53,15 @@ _Data = Annotated[
 
 @app.command()
 def reproduce(
-    profile: Annotated[str, typer.Option(metavar="NAME", help=f"One of {', '.join(PROFILES)}.")] = "laptop",
+    profile: _Profile = "laptop",
     first: Annotated[
         str, typer.Option("--from", metavar="NN", help="First notebook to run, e.g. 03.")
     ] = "01",
     last: Annotated[str, typer.Option("--to", metavar="NN", help="Last notebook to run.")] = "06",
     assignments: _Set = None,
-    base_model: Annotated[str | None, typer.Option(help=f"A local folder, a hub id, or '{WHEEL}'.")] = None,
+    base_model: _BaseModel = None,
     data: _Data = None,
-    run_dir: Annotated[str | None, typer.Option(help="Run folder; by default runs/<profile>/.")] = None,
+    run_dir: _RunDir = None,
     from_run: Annotated[
         str | None,
         typer.Option(
@@ -67,10 +74,7 @@ def reproduce(
             metavar="NN", help="Build a notebook's stages, or one by name, anew: 02, 03_judge; repeatable."
         ),
     ] = None,
-    processes: Annotated[
-        int | None,
-        typer.Option(min=1, help="Processes that train together, one a GPU; the same as --set processes=N."),
-    ] = None,
+    processes: _Processes = None,
     publish: Annotated[
         bool,
         typer.Option(
@@ -122,15 +126,12 @@ TRAININGS = {"sft": "02", "reward": "03", "grpo": "04"}
 @app.command()
 def train(
     stage: Annotated[str, typer.Argument(metavar="STAGE", help=f"One of {', '.join(TRAININGS)}.")],
-    profile: Annotated[str, typer.Option(metavar="NAME", help=f"One of {', '.join(PROFILES)}.")] = "laptop",
-    run_dir: Annotated[str | None, typer.Option(help="Run folder; by default runs/<profile>/.")] = None,
+    profile: _Profile = "laptop",
+    run_dir: _RunDir = None,
     assignments: _Set = None,
-    base_model: Annotated[str | None, typer.Option(help=f"A local folder, a hub id, or '{WHEEL}'.")] = None,
+    base_model: _BaseModel = None,
     data: _Data = None,
-    processes: Annotated[
-        int | None,
-        typer.Option(min=1, help="Processes that train together, one a GPU; the same as --set processes=N."),
-    ] = None,
+    processes: _Processes = None,
 ) -> None:
     """Train one stage of a run whose earlier stages are there: its notebook, from the last checkpoint on."""
     if stage not in TRAININGS:
@@ -160,7 +161,7 @@ def dataset(
     layout: Annotated[
         str | None, typer.Option("--format", metavar="F", help="Layout; by default told from the content.")
     ] = None,
-    profile: Annotated[str, typer.Option(metavar="NAME", help=f"One of {', '.join(PROFILES)}.")] = "laptop",
+    profile: _Profile = "laptop",
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Only estimate what the teacher would be asked, and at what cost."),

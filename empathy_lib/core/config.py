@@ -66,6 +66,7 @@ __all__ = [
     "TeacherConfig",
     "Tuning",
     "VllmConfig",
+    "check_spread",
     "field_names",
     "load_profile",
     "local_path",
@@ -107,6 +108,15 @@ class Profile(Section):
         """What ``models.launch`` is told of a policy's training: its processes, and whether they share
         weights."""
         return {"processes": self.processes, "sharding": self.sharding}
+
+
+def check_spread(processes: int, sharding: str) -> None:
+    """Raise a :class:`UserError` where weights are to be dealt out to one process."""
+    if sharding != "none" and processes == 1:
+        raise UserError(
+            f"sharding={sharding} deals weights out to several processes, but processes=1; set it to the "
+            f"number of GPUs, or sharding=none"
+        )
 
 
 def local_path(source: str) -> Path | None:
@@ -157,11 +167,7 @@ def _check_together(profile: Profile) -> None:
             f"tracking={profile.tracking}: package '{missing[0]}' is not installed; pip install "
             f"{missing[0]}, or leave it out"
         )
-    if profile.sharding != "none" and profile.processes == 1:
-        raise UserError(
-            f"sharding={profile.sharding} deals weights out to several processes, but processes=1; set it to "
-            f"the number of GPUs, or sharding=none"
-        )
+    check_spread(**profile.spread)
     tuned = [name for name in ("sft", "grpo") if getattr(profile, name).tuning != "full"]
     if profile.sharding != "none" and tuned:
         raise UserError(

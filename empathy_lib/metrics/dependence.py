@@ -12,7 +12,7 @@ much of it. How the chains are changed is our choice; the paper has no such test
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from empathy_lib.core.schema import Item
 from empathy_lib.core.statistics import NOT_AVAILABLE, Score, bootstrap_mean, holm, paired_permutation
 from empathy_lib.models.decoding import positions, read_prompts
 
+Measure = Callable[[pd.Series, pd.Series], float]  # of the reference and a condition, post by post
 FILLER = "这里先不展开说。"
 # The frame of a layer in other words; labels and what is quoted from the post stay as they are.
 OTHER_WORDS = {
@@ -185,15 +186,33 @@ def dependence_table(found: pd.DataFrame, *, resamples: int, rng: np.random.Gene
     """What each change costs: the intact chain's log-probability minus the changed one's, in nats a token of
     the reply, with interval, ``p_holm`` over the conditions, and ``preferred``, the share of posts whose
     reply is likelier after the own chain."""
+    return paired_table(
+        found,
+        "intact",
+        after={"preferred": lambda intact, changed: (intact > changed).mean()},
+        resamples=resamples,
+        rng=rng,
+    )
+
+
+def paired_table(
+    found: pd.DataFrame,
+    reference: str,
+    *,
+    before: Mapping[str, Measure] | None = None,
+    after: Mapping[str, Measure] | None = None,
+    resamples: int,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """The ``reference`` column minus each condition's, tested in pairs, with ``p_holm`` over the conditions
+    that ``found`` has; further columns are measured on both, to stand before or after the test's."""
     rows = {}
-    for name in list(CONDITIONS)[1:]:
-        both = found[["intact", name]].dropna()
-        test = paired_permutation(both["intact"], both[name], rng=rng, resamples=resamples)
-        rows[name] = {
-            "change": CONDITIONS[name],
-            **vars(test),
-            "preferred": (both["intact"] > both[name]).mean() if len(both) else np.nan,
-        }
+    for name in [name for name in list(CONDITIONS)[1:] if name in found]:
+        both = found[[reference, name]].dropna()
+        pair = both[reference], both[name]
+        test = paired_permutation(*pair, rng=rng, resamples=resamples)
+        measured = [{key: of(*pair) for key, of in (some or {}).items()} for some in (before, after)]
+        rows[name] = {"change": CONDITIONS[name], **measured[0], **vars(test), **measured[1]}
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
 

@@ -19,8 +19,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from empathy_lib.core.coe import parse
 from empathy_lib.core.config import GenerationConfig
 from empathy_lib.core.schema import Item
-from empathy_lib.core.statistics import holm, paired_permutation, wilson_share
-from empathy_lib.metrics.dependence import CONDITIONS, changed_chains, differs, donor
+from empathy_lib.core.statistics import wilson_share
+from empathy_lib.metrics.dependence import CONDITIONS, changed_chains, differs, donor, paired_table
 from empathy_lib.models.base import generate
 
 AGAIN = "intact, drawn again"
@@ -55,14 +55,17 @@ def regenerated(
         drawn[name] = {
             place: text.split("</answer>")[0].strip() for place, text in zip(posts, texts, strict=True)
         }
+    donors = {
+        place: donor(place, items, parsed, differs(item, "emotion")) for place, item in enumerate(items)
+    }
+    planted = {place: items[other].gold.emotion for place, other in donors.items() if other is not None}
     chrf, rows = CHRF(), []
     for name in [*list(CONDITIONS)[1:], AGAIN]:
         for place, reply in drawn[name].items():
             row = {"id": items[place].id, "condition": name, "reply": reply}
             row["closeness"] = chrf.sentence_score(reply, [drawn["intact"][place]]).score
-            other = donor(place, items, parsed, differs(items[place], "emotion"))
-            if name in (EMOTION, AGAIN) and other is not None:
-                row["names_planted"] = items[other].gold.emotion in reply
+            if name in (EMOTION, AGAIN) and place in planted:
+                row["names_planted"] = planted[place] in reply
                 row["names_own"] = items[place].gold.emotion in reply
             rows.append(row)
     return pd.DataFrame(rows)
@@ -72,13 +75,13 @@ def regeneration_table(found: pd.DataFrame, *, resamples: int, rng: np.random.Ge
     """How far each change moves the reply: mean ``closeness``, and ``difference``, by how much a second draw
     after the intact chain is closer, with interval and ``p_holm`` over the conditions."""
     close = found.pivot(index="id", columns="condition", values="closeness")
-    rows = {}
-    for name in [name for name in list(CONDITIONS)[1:] if name in close]:
-        both = close[[AGAIN, name]].dropna()
-        test = paired_permutation(both[AGAIN], both[name], rng=rng, resamples=resamples)
-        rows[name] = {"change": CONDITIONS[name], "closeness": both[name].mean(), **vars(test)}
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
+    return paired_table(
+        close,
+        AGAIN,
+        before={"closeness": lambda again, changed: changed.mean()},
+        resamples=resamples,
+        rng=rng,
+    )
 
 
 def follow_table(found: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import datasets
 import gguf
@@ -185,15 +185,24 @@ def prepare_base(config: BaseModelConfig, texts: list[str], *, cache: Path | Non
 
 
 def load_policy(
-    folder: Path | str, *, dtype: str = "auto"
+    folder: Path | str, *, dtype: str = "auto", **more: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a prepared base or a trained policy from its folder; ``dtype`` as :func:`working_dtype` takes
-    it."""
+    """Load a prepared base or a trained policy from its folder; ``dtype`` as :func:`working_dtype` takes it,
+    ``more`` as ``from_pretrained`` does.
+
+    Raises:
+        UserError: the attention that was asked for is not installed.
+    """
     safe = {"trust_remote_code": False}  # said, or transformers would ask
     tokenizer, how = AutoTokenizer.from_pretrained(folder, padding_side="left", **safe), attention_of(folder)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=working_dtype(dtype), use_safetensors=True, attn_implementation=how, **safe
+            folder,
+            dtype=working_dtype(dtype),
+            use_safetensors=True,
+            attn_implementation=how,
+            **safe,
+            **more,
         )
     except ImportError as error:
         raise UserError(

@@ -28,6 +28,7 @@ import torch
 from accelerate import PartialState
 from torch import distributed
 
+from empathy_lib.core.config import check_spread
 from empathy_lib.core.errors import UserError
 
 Result = TypeVar("Result")
@@ -111,12 +112,8 @@ def launch(
             processes end with this one, so a kernel that is stopped leaves none behind; a further call goes
             on from the last checkpoint.
     """
+    check_spread(processes, sharding)
     if processes == 1:
-        if sharding != "none":
-            raise UserError(
-                f"sharding={sharding} deals weights out to several processes, but processes=1; set it to the "
-                f"number of GPUs, or sharding=none"
-            )
         return train(*given, **named)
     with tempfile.TemporaryDirectory(prefix="empathy-") as folder:  # of mode 0700
         call, answer = Path(folder) / "call", Path(folder) / "answer"

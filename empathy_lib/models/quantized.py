@@ -13,15 +13,13 @@ import torch
 from peft import PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from empathy_lib.core.errors import UserError
-from empathy_lib.models.base import attention_of, device, working_dtype
-from empathy_lib.models.decoding import use_quick_generate
+from empathy_lib.models.base import device, load_policy, working_dtype
 
 
 def load_quantized(folder: Path, dtype: str = "auto") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -35,27 +33,20 @@ def load_quantized(folder: Path, dtype: str = "auto") -> tuple[PreTrainedModel, 
             "tuning=qlora needs bitsandbytes, which is not installed: pip install -e '.[qlora]', or set "
             "tuning=lora"
         )
-    arithmetic = working_dtype(dtype)
     four_bits = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=arithmetic,
+        bnb_4bit_compute_dtype=working_dtype(dtype),
     )
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=arithmetic,
-        use_safetensors=True,
-        quantization_config=four_bits,
-        attn_implementation=attention_of(folder),
-        device_map={"": device()},
-        trust_remote_code=False,
+    model, tokenizer = load_policy(
+        folder, dtype=dtype, quantization_config=four_bits, device_map={"": device()}
     )
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             # packing for a processor's inference rounds the scales for good: a resumed training would differ
             module.support_avx512bf16_for_cpu = False
-    return use_quick_generate(model.eval()), AutoTokenizer.from_pretrained(folder, padding_side="left")
+    return model, tokenizer
 
 
 def exact_adapters(model: PreTrainedModel | PeftModel) -> None:

@@ -4,10 +4,10 @@ import threading
 
 import numpy as np
 import pytest
-import torch
+from stages import tiny_gemma
 from teacher_server import KEY, TeacherServer
 from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
-from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from empathy_lib.core.coe import ChainOfEmpathy
 from empathy_lib.core.config import BaseModelConfig
@@ -100,25 +100,9 @@ def full_tokenizer(items) -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def hub_folder(full_tokenizer, tmp_path_factory):
-    """A tiny random Gemma 3 in the hub's layout: config.json, safetensors, tokenizer.json."""
-    torch.manual_seed(0)
-    config = Gemma3TextConfig(
-        vocab_size=len(full_tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        max_position_embeddings=512,
-        bos_token_id=full_tokenizer.bos_token_id,
-        eos_token_id=full_tokenizer.eos_token_id,
-        pad_token_id=full_tokenizer.pad_token_id,
-    )
+    """A tiny random Gemma 3 in the hub's layout."""
     folder = tmp_path_factory.mktemp("hub") / "小模型 tiny"
-    Gemma3ForCausalLM(config).save_pretrained(folder)
-    full_tokenizer.save_pretrained(folder)
-    return folder
+    return tiny_gemma(folder, full_tokenizer, hidden_size=32, intermediate_size=64, head_dim=16)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,14 @@
 """A few steps of each training stage on the tiny model, and what their tests share."""
 
+import os
+import signal
+from contextlib import contextmanager
+from unittest import mock
+
 import numpy as np
-from transformers import TrainerCallback
+import torch
+from torch import distributed
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, TrainerCallback
 
 from empathy_lib.core.config import (
     BaseModelConfig,
@@ -30,6 +37,44 @@ class Kill(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == 5:
             raise KeyboardInterrupt
+
+
+@contextmanager
+def second_process_dies(stage, step):
+    """Trainings of ``stage`` in which the second process is killed at the end of this step."""
+
+    class Killed(stage.SaveByTime):
+        def on_step_end(self, args, state, control, **kwargs):
+            super().on_step_end(args, state, control, **kwargs)
+            if distributed.get_rank() == 1 and state.global_step == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    with mock.patch.object(stage, "SaveByTime", Killed):
+        yield
+
+
+def tiny_gemma(folder, tokenizer, **sizes):
+    """A random Gemma 3 of two layers in the hub's layout: config.json, safetensors, tokenizer.json."""
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(
+        vocab_size=len(tokenizer),
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=512,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **sizes,
+    )
+    Gemma3ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def lengths_paid(completions, **_):
+    """A reward that varies within a group."""
+    return [float(len(text) % 7) for text in completions]
 
 
 class FakeJudge:

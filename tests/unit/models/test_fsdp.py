@@ -5,7 +5,6 @@ accelerate leaves FSDP out on CPUs, so all but the refusals run with the shim of
 
 import os
 import re
-import signal
 import sys
 from unittest import mock
 
@@ -13,6 +12,7 @@ import cloudpickle
 import pytest
 import torch
 from fsdp_shim import fsdp_on_cpus
+from stages import lengths_paid, second_process_dies
 from torch import distributed
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
@@ -53,11 +53,6 @@ GRPO = GRPOStageConfig(
 )
 PROMPT = torch.tensor([[2, 41, 7, 99, 12, 64, 30]])
 KILLED, SAVED = 5, 4  # the step in which a process dies, and the checkpoint before it
-
-
-def lengths_paid(completions, **_):
-    """A reward that varies within a group."""
-    return [float(len(text) % 7) for text in completions]
 
 
 def looks(module, seen: dict):
@@ -134,14 +129,7 @@ def sharded_sft(*given):
 
 def dies_sharded(*given):
     """Sharded SFT of which the second process is killed after a checkpoint."""
-
-    class Killed(sft.SaveByTime):
-        def on_step_end(self, args, state, control, **kwargs):
-            super().on_step_end(args, state, control, **kwargs)
-            if distributed.get_rank() == 1 and state.global_step == KILLED:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    with mock.patch.object(sft, "SaveByTime", Killed):
+    with second_process_dies(sft, KILLED):
         return sharded_sft(*given)
 
 

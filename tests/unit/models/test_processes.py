@@ -1,9 +1,7 @@
 """Two processes train as one does: same losses, same weights; what they cannot share is refused."""
 
 import hashlib
-import os
 import shlex
-import signal
 import subprocess
 import sys
 from unittest import mock
@@ -12,7 +10,7 @@ import cloudpickle
 import psutil
 import pytest
 import torch
-from stages import FakeJudge
+from stages import FakeJudge, second_process_dies
 from torch import distributed
 from trl import GRPOTrainer
 
@@ -68,13 +66,7 @@ def watched_grpo(trainer_class, *given, **named):
 
 def dies_in_second_step(*given, **named):
     """SFT of which the second process is killed after a checkpoint."""
-
-    class Killed(sft.SaveByTime):
-        def on_step_end(self, args, state, control, **kwargs):
-            if distributed.get_rank() == 1 and state.global_step == 5:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    with mock.patch.object(sft, "SaveByTime", Killed):
+    with second_process_dies(sft, 5):
         return sft.train_sft(*given, **named)
 
 

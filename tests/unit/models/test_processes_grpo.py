@@ -1,8 +1,6 @@
 """GRPO of two processes of which one is killed ends with the policy of an unbroken one."""
 
 import functools
-import os
-import signal
 import sys
 from pathlib import Path
 from unittest import mock
@@ -10,6 +8,7 @@ from unittest import mock
 import cloudpickle
 import pytest
 import torch
+from stages import lengths_paid, second_process_dies
 from torch import distributed
 
 from empathy_lib.core.config import GenerationConfig, GRPOStageConfig
@@ -24,24 +23,17 @@ STEPS, KILLED, SAVED = 6, 5, 4  # the step in which a process dies, and the chec
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
-def lengths_paid(folder, completions, **_):
-    """A reward that varies within a group, and a note of each call."""
+def noted_lengths_paid(folder, completions, **_):
+    """``lengths_paid``, and a note of each call."""
     folder.mkdir(exist_ok=True)
     with (folder / str(distributed.get_rank())).open("a", encoding="utf-8") as notes:
         notes.write(f"{[len(text) for text in completions]}\n")
-    return [float(len(text) % 7) for text in completions]
+    return lengths_paid(completions)
 
 
 def dies_in_training(*given, **named):
     """GRPO of which the second process is killed after a checkpoint."""
-
-    class Killed(grpo.SaveByTime):
-        def on_step_end(self, args, state, control, **kwargs):
-            super().on_step_end(args, state, control, **kwargs)
-            if distributed.get_rank() == 1 and state.global_step == KILLED:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    with mock.patch.object(grpo, "SaveByTime", Killed):
+    with second_process_dies(grpo, KILLED):
         return grpo.train_grpo(*given, **named)
 
 
@@ -57,7 +49,7 @@ def test_grpo_in_two_processes_resumes_after_a_kill_as_if_nothing_were(base, ite
     )
 
     def train(how, name, notes):
-        reward = functools.partial(lengths_paid, tmp_path / notes)
+        reward = functools.partial(noted_lengths_paid, tmp_path / notes)
         settings = reward, tmp_path / name, config, GenerationConfig(max_new_tokens=8), 1
         return launch(how, base, items, *settings, processes=2)
 

@@ -5,8 +5,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from stages import FakeJudge, Kill
-from transformers import AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig
+from stages import FakeJudge, Kill, tiny_gemma
+from transformers import AutoModelForCausalLM
 
 from empathy_lib.core.config import (
     BaseModelConfig,
@@ -27,23 +27,8 @@ from empathy_lib.sft import train as sft
 @pytest.fixture(scope="module")
 def wide(full_tokenizer, items, tmp_path_factory):
     """A tiny model as wide as a block of quantization, 64."""
-    torch.manual_seed(0)
-    config = Gemma3TextConfig(
-        vocab_size=len(full_tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=32,
-        max_position_embeddings=512,
-        bos_token_id=full_tokenizer.bos_token_id,
-        eos_token_id=full_tokenizer.eos_token_id,
-        pad_token_id=full_tokenizer.pad_token_id,
-    )
-    folder = tmp_path_factory.mktemp("hub")
-    Gemma3ForCausalLM(config).save_pretrained(folder)
-    full_tokenizer.save_pretrained(folder)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "head_dim": 32}
+    folder = tiny_gemma(tmp_path_factory.mktemp("hub"), full_tokenizer, **sizes)
     settings = BaseModelConfig(source=str(folder), trim_min_count=1)
     return prepare_base(settings, training_texts(items), cache=tmp_path_factory.mktemp("cache"))
 
