@@ -35,7 +35,7 @@ from empathy_lib.core.identity import digest, file_digest
 from empathy_lib.models import attention, wheel
 from empathy_lib.models.cache import whole_folder
 from empathy_lib.models.decoding import use_quick_generate
-from empathy_lib.models.memory import keep_freed_memory
+from empathy_lib.models.memory import bound_kernels, keep_freed_memory, release_memory
 from empathy_lib.models.vocabulary import trim_model, trim_tokenizer
 
 _TRIM_VERSION = 1
@@ -256,10 +256,12 @@ def generate(
         texts = tokenizer.batch_decode(output[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
         for index, text in zip(batch, texts, strict=True):
             completions[index] = text
+        release_memory()  # a cache grows by copies of itself
     return completions
 
 
 keep_freed_memory()
+bound_kernels()
 # A notebook shows tables and figures; how often a library loaded 236 tensors is not among them.
 logging.set_verbosity_error()
 logging.disable_progress_bar()

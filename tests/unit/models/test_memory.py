@@ -1,6 +1,9 @@
 """What a training held is gone when it ends, also what only cycles hold, and its result is kept."""
 
 import gc
+import os
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -48,3 +51,13 @@ def test_an_error_comes_through(no_collector):
 def test_memory_can_be_kept_and_released_wherever_this_runs():
     assert keep_freed_memory() in (True, False)
     assert release_memory() is None
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "64"), ("7", "7")])
+def test_kernels_are_bounded_before_the_first_product_and_as_the_user_says(before, after):
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    environment = {key: value for key, value in os.environ.items() if key != name}
+    environment |= {} if before is None else {name: before}
+    code = f"import os, empathy_lib.models.base; print(os.environ['{name}'])"
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert told.stdout.strip() == after, told.stderr
