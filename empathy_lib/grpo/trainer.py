@@ -41,7 +41,7 @@ class SharedPromptGRPOTrainer(GRPOTrainer):
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """TRL's; what rollouts and passes free is of other sizes, so neither could use what the other left."""
+        """TRL's; what rollouts and passes free is of other sizes, so neither can use what the other left."""
         release_memory()
         try:
             return super()._generate_and_score_completions(inputs)

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from empathy_lib.models.memory import MANY, release_memory
+
 TOGETHER = 16  # texts of like length in one pass
 
 
@@ -44,4 +46,6 @@ def mean_log_probability(
         taken = torch.gather(logits, 2, ids[:, 1:, None])[..., 0].float() - total
         sums = (taken * known[:, 1:]).sum(1) / (lengths - 1)
         found[places] = sums.cpu().numpy()
+    if len(order) > MANY:
+        release_memory()
     return found

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+MANY = 64  # texts read in one call: what that leaves behind is worth the moment to give it back
 Parameters, Result = ParamSpec("Parameters"), TypeVar("Result")
 _MMAP_MAX, _TRIM_THRESHOLD, _ARENA_MAX = -4, -1, -8  # constants of malloc.h
 

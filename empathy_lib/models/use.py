@@ -51,7 +51,7 @@ class UseEncoder:
         self._encoder = USE(threads=torch.get_num_threads())
         self._known: dict[str, np.ndarray] = {}
 
-    def encode(self, texts: Sequence[str], side: str = "", batch_size: int = 0) -> np.ndarray:
+    def encode(self, texts: Sequence[str], side: str = "") -> np.ndarray:
         """Shape ``(n, 512)``; whether a text is a post or an answer (``side``) makes no difference."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:

@@ -43,7 +43,7 @@ class KindJudge:
         """The encoder."""
         return self.load()
 
-    def score(self, questions: list[str], answers: list[str], batch_size: int = 32) -> np.ndarray:
+    def score(self, questions: list[str], answers: list[str]) -> np.ndarray:
         """Cosine of each question and answer, shape ``(n,)``; e5 reads them as ``query: `` and
         ``passage: ``.
 
@@ -52,8 +52,8 @@ class KindJudge:
         """
         if self.load is None or not questions:
             return np.full(len(questions), np.nan)
-        posts = self.model.encode(questions, "query", batch_size)
-        replies = self.model.encode(answers, "document", batch_size)
+        posts = self.model.encode(questions, "query")
+        replies = self.model.encode(answers, "document")
         return np.clip(np.einsum("nd,nd->n", posts, replies), -1, 1)
 
     def embed(self, texts: list[str]) -> np.ndarray:
