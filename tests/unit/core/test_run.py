@@ -64,6 +64,16 @@ def test_the_manifest_tells_how_it_was_made(run):
     assert manifest["request"] == run.request("01_dataset", {"size": 1}, [])
 
 
+@pytest.mark.parametrize(("while_built", "later", "most"), [(5.0, 3.0, 5.0), (5.0, 8.5, 8.5)])
+def test_the_peak_of_a_notebook_is_counted_to_its_end(run, monkeypatch, while_built, later, most):
+    monkeypatch.setattr(artefacts, "peak_gib", lambda: while_built)
+    build(run)
+    monkeypatch.setattr(artefacts, "peak_gib", lambda: later)
+    assert (
+        run.cost("01_dataset_construction", "01_dataset")["peak_gib.01_dataset_construction"]["value"] == most
+    )
+
+
 def test_ratings_of_people_are_never_deleted_by_a_new_build(run):
     build(run, content="old")
     kept = run.stage("01_dataset") / RATINGS
