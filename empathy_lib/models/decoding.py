@@ -27,6 +27,7 @@ from transformers.cache_utils import Cache, DynamicCache, StaticLayer
 from empathy_lib.models.compiling import is_worth_compiling
 
 MIN_ROWS = 16  # from where on a compiled step pays
+TOKENS_AT_ONCE = 16_384  # of all prompts of a batch: what is computed of them is large, what is kept small
 STRETCH = 32  # tokens after which rows that are at their end leave the batch
 _WHOLE = (
     "max_time",
@@ -54,15 +55,19 @@ def read_prompts(
     """
     rows, place = torch.unique(torch.cat([attention_mask, input_ids], dim=1), dim=0, return_inverse=True)
     mask, prompts = rows[:, : input_ids.shape[1] - 1], rows[:, input_ids.shape[1] : -1]
-    cache = DynamicCache(config=model.config.get_text_config(decoder=True))
-    model(
-        input_ids=prompts,
-        attention_mask=mask,
-        position_ids=positions(mask),
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
+    cache, places = DynamicCache(config=model.config.get_text_config(decoder=True)), positions(mask)
+    # with a gradient all is kept anyhow
+    width = prompts.shape[1] if torch.is_grad_enabled() else max(1, TOKENS_AT_ONCE // len(prompts))
+    for first in range(0, prompts.shape[1], width):
+        part = slice(first, first + width)
+        model(
+            input_ids=prompts[:, part],
+            attention_mask=mask[:, : first + width],
+            position_ids=places[:, part],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
     cache.batch_select_indices(place)
     return cache
 
