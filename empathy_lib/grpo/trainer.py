@@ -18,7 +18,7 @@ from trl import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from empathy_lib.models.decoding import positions, read_prompts
-from empathy_lib.models.memory import release_memory
+from empathy_lib.models.memory import releases_memory
 from empathy_lib.models.processes import average_gradients
 
 
@@ -40,13 +40,10 @@ class SharedPromptGRPOTrainer(GRPOTrainer):
         self._buffered_inputs = _regrouped(self._buffered_inputs)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
+    @releases_memory
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """TRL's; what rollouts and passes free is of other sizes, so neither can use what the other left."""
-        release_memory()
-        try:
-            return super()._generate_and_score_completions(inputs)
-        finally:
-            release_memory()
+        return super()._generate_and_score_completions(inputs)
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         """TRL's; of several processes the gradients are averaged once a step, as a prompt that is read apart

@@ -35,7 +35,7 @@ from empathy_lib.core.identity import digest, file_digest
 from empathy_lib.models import attention, wheel
 from empathy_lib.models.cache import whole_folder
 from empathy_lib.models.decoding import use_quick_generate
-from empathy_lib.models.memory import bound_kernels, keep_freed_memory, release_memory
+from empathy_lib.models.memory import bound_kernels, keep_freed_memory, release_after
 from empathy_lib.models.vocabulary import trim_model, trim_tokenizer
 
 _TRIM_VERSION = 1
@@ -256,7 +256,7 @@ def generate(
         texts = tokenizer.batch_decode(output[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
         for index, text in zip(batch, texts, strict=True):
             completions[index] = text
-        release_memory()  # a cache grows by copies of itself
+        release_after(len(batch))  # a cache grows by copies of itself
     return completions
 
 

@@ -57,7 +57,8 @@ def read_prompts(
     mask, prompts = rows[:, : input_ids.shape[1] - 1], rows[:, input_ids.shape[1] : -1]
     cache, places = DynamicCache(config=model.config.get_text_config(decoder=True)), positions(mask)
     # with a gradient all is kept anyhow
-    width = prompts.shape[1] if torch.is_grad_enabled() else max(1, TOKENS_AT_ONCE // len(prompts))
+    width = prompts.shape[1] if torch.is_grad_enabled() else TOKENS_AT_ONCE // len(prompts)
+    width = max(1, width)
     for first in range(0, prompts.shape[1], width):
         part = slice(first, first + width)
         model(

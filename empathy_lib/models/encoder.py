@@ -26,7 +26,7 @@ from empathy_lib.core.config import E5, local_path
 from empathy_lib.core.errors import UserError
 from empathy_lib.models.base import device
 from empathy_lib.models.e5 import prepare_e5
-from empathy_lib.models.memory import MANY, release_memory
+from empathy_lib.models.memory import release_after
 
 BATCH = 32
 MAX_TOKENS = 512
@@ -79,8 +79,7 @@ class Encoder:
         made: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for some in _alike(text for text in texts if text not in self._kept):
             made.update(zip(some, self._forward(some), strict=True))
-        if len(made) > MANY:
-            release_memory()
+        release_after(len(made))
         found = [made[text] if text in made else self._kept[text] for text in texts]
         self._kept |= made
         while len(self._kept) > KEPT_TEXTS:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from empathy_lib.models.memory import MANY, release_memory
+from empathy_lib.models.memory import release_after
 
 TOGETHER = 16  # texts of like length in one pass
 
@@ -46,6 +46,5 @@ def mean_log_probability(
         taken = torch.gather(logits, 2, ids[:, 1:, None])[..., 0].float() - total
         sums = (taken * known[:, 1:]).sum(1) / (lengths - 1)
         found[places] = sums.cpu().numpy()
-    if len(order) > MANY:
-        release_memory()
+    release_after(len(order))
     return found

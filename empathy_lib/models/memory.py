@@ -18,8 +18,8 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-MANY = 64  # texts read in one call: what that leaves behind is worth the moment to give it back
 Parameters, Result = ParamSpec("Parameters"), TypeVar("Result")
+_MANY = 32  # texts of one call: what more leave behind is worth the moment to give it back
 _MMAP_MAX, _TRIM_THRESHOLD, _ARENA_MAX = -4, -1, -8  # constants of malloc.h
 
 
@@ -57,9 +57,15 @@ def release_memory() -> None:
         libc.malloc_trim(0)
 
 
+def release_after(texts: int) -> None:
+    """:func:`release_memory` after a call that read or wrote so many texts, where they were many."""
+    if texts > _MANY:
+        release_memory()
+
+
 def releases_memory(train: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """For a function that trains: whatever it held and does not return is freed when it is done, and what
-    came before it is freed when it begins."""
+    """For a function that trains or samples: whatever it held and does not return is freed when it is done,
+    and what came before it is freed when it begins."""
 
     @functools.wraps(train)
     def alone(*args: Parameters.args, **how: Parameters.kwargs) -> Result:

@@ -29,7 +29,7 @@ from empathy_lib.core.run import Run
 from empathy_lib.models import processes
 from empathy_lib.models.base import attention_name, device, working_dtype
 from empathy_lib.models.lengths import reading_length
-from empathy_lib.models.memory import MANY, release_memory, releases_memory
+from empathy_lib.models.memory import release_after, releases_memory
 from empathy_lib.models.training import (
     CompileParts,
     JsonlLog,
@@ -210,8 +210,8 @@ class RewardModel:
             how = {
                 "prompt": prompts_of(self.encoder)[side],
                 "task": side,
-                # on a CPU 8 are quicker than 32, in a quarter of their memory
-                "batch_size": 8 if self.encoder.device.type == "cpu" else 64,
+                # on a CPU 8 are quicker than 32, in a third of their memory
+                "batch_size": 8 if self.encoder.device.type == "cpu" else 32,
                 "convert_to_tensor": True,
                 "show_progress_bar": False,
             }
@@ -219,8 +219,7 @@ class RewardModel:
                 torch.nn.functional.normalize(self.encoder.encode(new, **how).float(), dim=-1).cpu().numpy()
             )
             self.known.update(zip(((side, text) for text in new), unit, strict=True))
-            if len(new) > MANY:
-                release_memory()
+            release_after(len(new))
         return np.stack([self.known[side, text] for text in texts])
 
 

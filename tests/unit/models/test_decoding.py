@@ -26,16 +26,22 @@ def model():
     return LlamaForCausalLM(LlamaConfig(vocab_size=50, num_key_value_heads=2, **SIZES)).eval()
 
 
-@pytest.mark.parametrize("at_once", [1, 20, 21, 91, 92])  # widths of 1, 5, 5, 22 and 23 tokens
-def test_prompts_read_in_pieces_are_those_read_whole(model, prompts, monkeypatch, at_once):
-    ids, mask = prompts
-    passes = []
+@pytest.fixture
+def passes(model):
+    """Rows and tokens of each pass."""
+    seen = []
     model.register_forward_pre_hook(
-        lambda _, args, how: passes.append(how["input_ids"].shape), with_kwargs=True
+        lambda _, args, how: seen.append(tuple(how["input_ids"].shape)), with_kwargs=True
     )
+    return seen
+
+
+@pytest.mark.parametrize("at_once", [1, 20, 21, 91, 92])  # widths of 1, 5, 5, 22 and 23 tokens
+def test_prompts_read_in_pieces_are_those_read_whole(model, prompts, passes, monkeypatch, at_once):
+    ids, mask = prompts
     with torch.no_grad():
         whole = decoding.read_prompts(model, ids, mask)
-        assert [tuple(shape) for shape in passes] == [(4, 22)]
+        assert passes == [(4, 22)]
         monkeypatch.setattr(decoding, "TOKENS_AT_ONCE", at_once)
         pieces = decoding.read_prompts(model, ids, mask)
     assert max(rows * width for rows, width in passes[1:]) <= max(at_once, 4)
@@ -47,11 +53,7 @@ def test_prompts_read_in_pieces_are_those_read_whole(model, prompts, monkeypatch
             torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-6)
 
 
-def test_with_a_gradient_prompts_are_read_whole(model, prompts, monkeypatch):
+def test_with_a_gradient_prompts_are_read_whole(model, prompts, passes, monkeypatch):
     monkeypatch.setattr(decoding, "TOKENS_AT_ONCE", 1)
-    passes = []
-    model.register_forward_pre_hook(
-        lambda _, args, how: passes.append(how["input_ids"].shape), with_kwargs=True
-    )
     decoding.read_prompts(model, *prompts)
-    assert [tuple(shape) for shape in passes] == [(4, 22)]
+    assert passes == [(4, 22)]
