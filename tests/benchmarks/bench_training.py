@@ -28,7 +28,6 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
-from types import SimpleNamespace
 from unittest import mock
 
 import matplotlib.pyplot as plt
@@ -234,8 +233,7 @@ def time_grpo(variant: str, items: list, base: Path, folder: Path, size: int) ->
             changes = {"max_steps": STEPS[variant] - 2, "checkpoint_steps": 1000, "prompts_per_step": size}
             config = profile.grpo.model_copy(update=changes)
             generation = profile.generation.model_copy(update={"max_new_tokens": NEW_TOKENS})
-            reward = SimpleNamespace(as_function=lambda: reward_of)
-            grpo.train_grpo(base, items, reward, folder, config, generation, SEED)
+            grpo.train_grpo(base, items, reward_of, folder, config, generation, SEED)
         else:
             arguments = GRPOConfig(
                 output_dir=str(folder),
