@@ -1,7 +1,7 @@
 """How much quicker are our SFT, reward model and GRPO than their libraries as they come, on the same machine,
 the same posts and seeds, in one run?
 
-    .venv/bin/python tests/benchmarks/bench_training.py [repeats]             (3 repeats: 20 minutes, 2 cores)
+    .venv/bin/python tests/benchmarks/bench_training.py [repeats]             (3 repeats: 26 minutes, 2 cores)
     .venv/bin/python tests/benchmarks/bench_training.py sizes [figure.png]    (10 minutes: does cost grow
     with tokens, at four sizes?)
 
