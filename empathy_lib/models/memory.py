@@ -63,15 +63,15 @@ def release_after(texts: int) -> None:
         release_memory()
 
 
-def releases_memory(train: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+def releases_memory(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """For a function that trains or samples: whatever it held and does not return is freed when it is done,
     and what came before it is freed when it begins."""
 
-    @functools.wraps(train)
+    @functools.wraps(work)
     def alone(*args: Parameters.args, **how: Parameters.kwargs) -> Result:
         release_memory()
         try:
-            return train(*args, **how)
+            return work(*args, **how)
         finally:
             release_memory()
 
