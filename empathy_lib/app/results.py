@@ -6,12 +6,13 @@ one that is not in ``headline.json`` is shown as "not available", never as a num
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
 
 from empathy_lib.core.run import NOTEBOOKS
-from empathy_lib.core.style import SYSTEM_LABELS
+from empathy_lib.core.style import COMPARED_LABELS, SYSTEM_LABELS, system_label
 from empathy_lib.metrics.tables import markdown
 
 NOT_AVAILABLE = "not available"
@@ -74,6 +75,16 @@ _REWARD_ROWS = (
     ("Well-formed, GRPO minus SFT", "grpo.well_formed_minus_sft", _percent),
     ("Copy rate, GRPO minus SFT", "grpo.copy_rate_minus_sft", _percent),
 )
+
+# Title, key within a system's figures, format: of one training; of all its seeds.
+_ONE_TRAINING = (
+    ("Well-formed CoE", "well_formed", _percent),
+    ("r_answer", "r_answer", _three),
+    ("Judge of the same base", "judge", _three),
+    ("Judge of another kind", "kind_judge", _three),
+    ("Copy rate", "copy_rate", _percent),
+)
+_EVERY_SEED = (*_ONE_TRAINING, ("Fluency, nats a token", "fluency", _three))
 
 
 def _known(value: Any) -> bool:
@@ -232,8 +243,34 @@ def harm_table(headline: Headline, system: str) -> str:
     return markdown(["Harm", "Value", "n"], rows) if rows else ""
 
 
+def _comparisons(headline: Headline) -> list[str]:
+    """Tables of notebook 04's comparisons: each trained once, one answer a post; and those that have every
+    seed, as GRPO has, minus SFT, minus the best of 2 of its samples, minus GRPO. Empty for an older run."""
+    names, tables = ["base", "sft_no_coe", "sft", *COMPARED_LABELS, "grpo"], []
+    rows = [
+        [
+            system_label(name),
+            *(_cell(headline, f"ablation.{key}.{name}", show) for _, key, show in _ONE_TRAINING),
+        ]
+        for name in names
+        if f"ablation.r_answer.{name}" in headline
+    ]
+    if rows:
+        tables.append(markdown(["One training, one answer a post", *(t for t, _, _ in _ONE_TRAINING)], rows))
+    rows, seeds = [], 1
+    for other, name in itertools.product(("sft", "best_of_2", "grpo"), ("grpo", *COMPARED_LABELS)):
+        if f"{name}.kind_judge_minus_{other}" in headline:
+            seeds = headline[f"{name}.kind_judge_minus_{other}"].get("seeds", 1)
+            found = (_cell(headline, f"{name}.{key}_minus_{other}", show) for _, key, show in _EVERY_SEED)
+            rows.append([f"{system_label(name)}, minus {system_label(other)}", *found])
+    if rows:
+        trained = f"Difference, {seeds} training{'s' if seeds > 1 else ''} each"
+        tables.append(markdown([trained, *(title for title, _, _ in _EVERY_SEED)], rows))
+    return tables
+
+
 def results_table(headline: Headline, origin: str = ORIGIN[True]) -> str:
-    """Three tables as Markdown, with a note above: systems, reward model, cost of each notebook.
+    """Tables as Markdown, with a note above: systems, reward model, comparisons, cost of each notebook.
 
     Args:
         headline: ``{key: {"value", "interval": [low, high] | None, "n", "unit", "notebook"}}``, shares and F1
@@ -255,6 +292,7 @@ def results_table(headline: Headline, origin: str = ORIGIN[True]) -> str:
             _NOTE.format(origin=origin),
             markdown(["System", *(title for title, _, _ in _COLUMNS)], systems),
             markdown(["Reward model and GRPO", "Value", "n"], _reward_rows(headline)),
+            *_comparisons(headline),
             markdown(["Notebook", "Minutes", "Peak memory, GiB"], [*cost, ["**all six**", total, ""]]),
         ]
     )

@@ -179,6 +179,12 @@ def _check_together(profile: Profile) -> None:
         raise UserError(
             f"dataset.answers_per_question=[{fewest}, {most}]: the first number must not exceed the second"
         )
+    unasked = [name for name in profile.grpo.every_seed if name not in profile.grpo.comparisons]
+    if unasked not in ([], ["chain"]):
+        raise UserError(
+            f"grpo.every_seed={profile.grpo.every_seed}: {', '.join(unasked)} not in grpo.comparisons="
+            f"{profile.grpo.comparisons}; add it there, or leave it out here"
+        )
     grpo, batch = profile.grpo, profile.grpo.prompts_per_step * profile.grpo.num_generations
     if batch % min(grpo.micro_batch, batch):
         raise UserError(

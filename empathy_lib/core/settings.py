@@ -288,9 +288,18 @@ class GRPOStageConfig(Section):
         [],
         description="what notebook 04 sets beside its own: GRPO from the base, GRPO without the chain, the "
         "best of num_generations samples of SFT by the reward, further SFT at equal compute, the cosine as "
-        "reward, decoupled, r_chain paid too (with every seed)",
+        "reward, decoupled, r_chain paid too",
+    )
+    every_seed: list[Literal["no_sft", "no_coe", "smooth", "decoupled", "chain"]] = Field(
+        ["chain"],
+        description="comparisons that are trained with every seed, so that notebook 04 can test them over "
+        "seeds; the others with the first",
     )
     lora: LoraSettings = LoraSettings()
+
+    def of_one_training(self) -> dict[str, Any]:
+        """What one training's artefact hangs on: every field but those that say which trainings there are."""
+        return self.model_dump(exclude={"seeds", "comparisons", "every_seed"})
 
 
 class MetricsConfig(Section):

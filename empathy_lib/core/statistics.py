@@ -7,6 +7,7 @@ being a sample; they do not cover training again with another seed.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -237,6 +238,11 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     # statsmodels gives the same, but collects garbage at each call: most of a second where torch is loaded
     corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
     return corrected
+
+
+def key_of(measure: str) -> str:
+    """A column, measure or kind as a part of a key of ``headline.json``: its words joined by underscores."""
+    return "_".join(re.findall(r"\w+", measure))
 
 
 def as_entry(result: Score | PairedTest, unit: str) -> dict[str, object]:

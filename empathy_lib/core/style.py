@@ -48,6 +48,7 @@ COMPARED_LABELS = {
     "grpo_smooth": "SFT + GRPO, smooth reward",
     "grpo_decoupled": "SFT + GRPO, decoupled",
     "grpo_chain": "SFT + GRPO, r_chain too",
+    "best_of_2": "SFT, best of 2",
 }
 OTHER_COLOUR = "#000000"  # of a system that is none of ours
 _FONT_FILE = "NotoSansCJKsc-Regular.otf"

@@ -8,7 +8,6 @@ soon as its layer earns anything. The list is our choice; what a policy invents 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -161,11 +160,6 @@ HACKS: dict[str, Hack] = {
 
 def _chain_of(item: Item) -> ChainOfEmpathy | None:
     return next((answer.coe for answer in item.answers if answer.coe is not None), None)
-
-
-def key_of(kind: str) -> str:
-    """The kind as a key of ``headline.json``: letters joined by underscores."""
-    return "_".join(re.findall(r"\w+", kind))
 
 
 def attempts(items: Sequence[Item], pool: Sequence[Item], rng: np.random.Generator) -> list[dict[str, str]]:

@@ -123,10 +123,16 @@ def test_a_reworded_post_reaches_the_training_file_and_what_is_built_on_it(varia
     assert variant.manifest("02_sft")["identity"] != before
 
 
-def test_what_a_reward_for_true_chains_buys_is_trained_with_every_seed(variant, overrides):
-    Kernel(variant.path, overrides | {"grpo.seeds": 2}).run(cells_of("04"))
+def test_the_comparisons_that_have_every_seed_are_tested_over_them(variant, overrides):
+    asked = {"grpo.seeds": 2, "grpo.every_seed": ["chain", "no_coe"]}
+    Kernel(variant.path, overrides | asked).run(cells_of("04"))
     stages, headline = variant.stages(), figures(variant)
-    assert {"04_grpo_chain", "04_grpo_chain_seed2", "04_grpo_seed2"} <= set(stages)
+    assert {"04_grpo_chain", "04_grpo_chain_seed2", "04_grpo_seed2", "04_grpo_no_coe_seed2"} <= set(stages)
+    assert "04_grpo_more_sft_seed2" not in stages
+    for key in ("grpo_chain.kind_judge_minus_sft", "grpo_no_coe.r_answer_minus_best_of_2"):
+        assert headline[key]["n"] == 4 and headline[key]["seeds"] == 2
+    assert headline["grpo_no_coe.well_formed_minus_grpo"]["value"] is None, "it was asked for no chain"
+    assert headline["ablation.copy_rate.grpo_more_sft"]["n"] == 4
     assert variant.manifest("04_grpo_chain_seed2")["config"]["grpo"]["chain_reward"]
     for label in ("cause", "bias", "belief", "L1", "L3"):
         entry = headline[f"coe_accuracy.grpo_chain.{label}"]

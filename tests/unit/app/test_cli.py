@@ -242,6 +242,22 @@ def test_total_minutes_need_all_six():
     assert "| **all six** | 12.0 |" in results.results_table(headline)
 
 
+def test_results_table_shows_the_comparisons_that_a_run_has():
+    assert "trainings each" not in results.results_table(HEADLINE)
+    headline = {
+        "ablation.r_answer.sft": entry(0.25),
+        "ablation.kind_judge.grpo_smooth": entry(0.5),
+        "ablation.r_answer.grpo_smooth": entry(0.75),
+        "grpo_smooth.kind_judge_minus_best_of_2": entry(0.125, [0.1, 0.15]) | {"seeds": 3},
+    }
+    rows = [line.strip("| ").split(" | ") for line in results.results_table(headline).splitlines()]
+    missing = results.NOT_AVAILABLE
+    assert ["SFT + GRPO, smooth reward", missing, "0.750", missing, "0.500", missing] in rows
+    assert any(row[0] == "Difference, 3 trainings each" for row in rows)
+    row = next(row for row in rows if row[0] == "SFT + GRPO, smooth reward, minus SFT, best of 2")
+    assert row[4] == "0.125<br><sub>0.100 to 0.150</sub>"
+
+
 def test_the_claim_gives_each_difference_with_its_interval_or_says_that_it_is_missing():
     headline = {
         "grpo.r_answer_minus_sft": entry(0.148, [0.099, 0.197], 120) | {"seeds": 3},

@@ -211,3 +211,17 @@ def test_a_tracker_that_is_not_installed_is_refused_before_the_run(monkeypatch):
         load_profile("smoke", {"tracking": ["mlflow"]})
     monkeypatch.setattr(config, "find_spec", lambda name: object())
     assert load_profile("smoke", {"tracking": ["wandb", "tensorboard"]}).tracking == ["wandb", "tensorboard"]
+
+
+def test_what_is_trained_with_every_seed_must_be_a_comparison_that_is_asked_for():
+    with pytest.raises(UserError, match="smooth not in grpo.comparisons"):
+        load_profile("smoke", {"grpo.comparisons": ["chain"], "grpo.every_seed": ["chain", "smooth"]})
+    load_profile("smoke", {"grpo.comparisons": ["smooth"], "grpo.every_seed": ["chain", "smooth"]})
+    load_profile("smoke", {"grpo.comparisons": [], "grpo.every_seed": []})
+
+
+def test_how_many_trainings_there_are_is_no_part_of_what_one_hangs_on():
+    one = load_profile("smoke", {"grpo.comparisons": [], "grpo.seeds": 1}).grpo.of_one_training()
+    asked = {"grpo.comparisons": ["smooth"], "grpo.every_seed": ["smooth"], "grpo.seeds": 3}
+    assert load_profile("smoke", asked).grpo.of_one_training() == one
+    assert load_profile("smoke", {"grpo.beta": 0.2}).grpo.of_one_training() != one
