@@ -5,6 +5,7 @@ import runpy
 
 import e5_file
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 
 from empathy_lib.core import style
@@ -141,6 +142,21 @@ def test_the_comparisons_that_have_every_seed_are_tested_over_them(variant, over
     Kernel(variant.path, overrides | {"grpo.comparisons": []}).run(cells_of("04"))
     entry = figures(variant)["coe_accuracy.grpo_chain.cause"]
     assert entry["value"] is None and "not asked for" in entry["reason"]
+
+
+def test_the_sweep_of_penalties_reads_a_finished_run_and_leaves_it_as_it_was(variant, overrides, capsys):
+    sweep = runpy.run_path(str(ROOT / "tests" / "benchmarks" / "sweep_penalty.py"))
+    before = requests(variant), figures(variant)
+    words = [str(variant.path), "--profile", "smoke", "--posts", "2", "--penalties", "1.0", "1.5"]
+    words += [word for key, value in overrides.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    sweep["main"](words)
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["posts"] == 2 and found["chosen"] == 1.0, "equal shares: the least penalty"
+    assert set(found["grpo"]) == set(found["sft"]) == {"1.0", "1.5"}
+    assert (requests(variant), figures(variant)) == before
+    a, b = {1.0: 0.5, 1.2: 0.9, 1.5: 0.91}, {1.0: 0.8, 1.2: 0.8, 1.5: 0.7}
+    shares = pd.DataFrame({"a": a, "b": b}).T.stack().rename_axis(["system", "penalty"])
+    assert sweep["chosen"](shares.to_frame("well-formed")) == 1.2
 
 
 @pytest.mark.parametrize("number", NUMBERS)

@@ -214,7 +214,7 @@ def test_a_tracker_that_is_not_installed_is_refused_before_the_run(monkeypatch):
 
 
 def test_what_is_trained_with_every_seed_must_be_a_comparison_that_is_asked_for():
-    with pytest.raises(UserError, match="smooth not in grpo.comparisons"):
+    with pytest.raises(UserError, match=r"smooth not in grpo\.comparisons"):
         load_profile("smoke", {"grpo.comparisons": ["chain"], "grpo.every_seed": ["chain", "smooth"]})
     load_profile("smoke", {"grpo.comparisons": ["smooth"], "grpo.every_seed": ["chain", "smooth"]})
     load_profile("smoke", {"grpo.comparisons": [], "grpo.every_seed": []})
