@@ -133,6 +133,7 @@ _WORDS: dict[str, dict[str, Any]] = {
         "price": "{:.0f} minutes of notebook 04 a training",
         "no price": "a time that is not available",
         "kind": "of a judge of another kind ({encoder}) {}; ",
+        "smooth": " Paid the cosine itself (`smooth`), by these: {}; {}; {}; {}.",
         "claim": (
             "**GRPO minus SFT**, {trainings}, {n} held-out posts, 95 % intervals: r_answer, which it was "
             "paid for, {r_answer}; the cosine of a judge that it never met (same base) {judge}; {kind}copy "
@@ -155,6 +156,7 @@ _WORDS: dict[str, dict[str, Any]] = {
         "price": "笔记本 04 每次训练 {:.0f} 分钟",
         "no price": "暂无记录的时间",
         "kind": "另一类评判模型（{encoder}）的余弦相似度：{}；",
+        "smooth": "直接以余弦相似度为奖励时（`smooth`），上述四项依次为：{}；{}；{}；{}。",
         "claim": (
             "**GRPO 减去 SFT**：{trainings}，{n} 个留出的帖子，95 % 区间。"
             "训练所用的奖励 r_answer：{r_answer}；"
@@ -192,13 +194,16 @@ def claim(headline: Headline, language: str = "en") -> str:
     seeds, minutes = gain.get("seeds", 1), headline.get("wall_minutes.04_grpo", {}).get("value")
     kind, encoder = difference("grpo.kind_judge_minus_sft"), headline.get("grpo.kind_judge_minus_sft", {})
     encoder = encoder.get("encoder", "e5")  # which an older run does not name
+    measures = ("r_answer", "judge", "kind_judge", "copy_rate")
+    smooth = [difference(f"grpo_smooth.{name}_minus_sft") for name in measures]
+    asked_for = "grpo_smooth.r_answer_minus_sft" in headline
     return words["claim"].format(
         trainings=words["trainings" if seeds > 1 else "training"].format(seeds),
         n=gain.get("n") or words["missing"],
         price=words["price"].format(minutes) if _known(minutes) else words["no price"],
         **{name: difference(f"grpo.{name}_minus_sft") for name in ("r_answer", "judge", "copy_rate")},
         kind="" if kind == words["missing"] else words["kind"].format(kind, encoder=encoder),
-    )
+    ) + (words["smooth"].format(*smooth) if asked_for else "")
 
 
 def system_table(headline: Headline, system: str, beside: tuple[str, ...] = ("base", "reference")) -> str:

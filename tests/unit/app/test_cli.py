@@ -273,6 +273,11 @@ def test_the_claim_gives_each_difference_with_its_interval_or_says_that_it_is_mi
     assert "a judge of another kind (e5) +0.004 [+0.001, +0.007]; copy rate" in results.claim(headline)
     headline["grpo.kind_judge_minus_sft"]["encoder"] = "USE"
     assert "（USE）" in results.claim(headline, "zh-CN")
+    assert "smooth" not in results.claim(headline), "not asked for"
+    headline["grpo_smooth.r_answer_minus_sft"] = entry(0.25, [0.2, 0.3])
+    assert results.claim(headline).endswith(
+        ": +0.250 [+0.200, +0.300]" + f"; {results.NOT_AVAILABLE}" * 3 + "."
+    )
 
 
 def test_the_chinese_blocks_hold_the_same_figures():
