@@ -41,7 +41,8 @@ def _one(value: float) -> str:
     return f"{value:.1f}"
 
 
-_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+_Columns = tuple[tuple[str, str, Callable[[float], str]], ...]  # title, key with gaps for names, format
+_COLUMNS: _Columns = (
     ("Well-formed CoE", "metrics.{}.well_formed", _percent),
     ("CoE accuracy L1", "coe_accuracy.{}.L1", _percent),
     ("L2 cause", "coe_accuracy.{}.cause", _percent),
@@ -76,15 +77,17 @@ _REWARD_ROWS = (
     ("Copy rate, GRPO minus SFT", "grpo.copy_rate_minus_sft", _percent),
 )
 
-# Title, key within a system's figures, format: of one training; of all its seeds.
-_ONE_TRAINING = (
+# Notebook 04's comparisons: of one training ({}: the system), of all seeds ({}: the system, minus which).
+_MEASURES = (
     ("Well-formed CoE", "well_formed", _percent),
     ("r_answer", "r_answer", _three),
     ("Judge of the same base", "judge", _three),
     ("Judge of another kind", "kind_judge", _three),
     ("Copy rate", "copy_rate", _percent),
+    ("Fluency, nats a token", "fluency", _three),
 )
-_EVERY_SEED = (*_ONE_TRAINING, ("Fluency, nats a token", "fluency", _three))
+_ONE_TRAINING = tuple((title, f"ablation.{key}.{{}}", show) for title, key, show in _MEASURES[:-1])
+_EVERY_SEED = tuple((title, f"{{}}.{key}_minus_{{}}", show) for title, key, show in _MEASURES)
 
 
 def _known(value: Any) -> bool:
@@ -133,7 +136,9 @@ _WORDS: dict[str, dict[str, Any]] = {
         "price": "{:.0f} minutes of notebook 04 a training",
         "no price": "a time that is not available",
         "kind": "of a judge of another kind ({encoder}) {}; ",
-        "smooth": " Paid the cosine itself (`smooth`), by these: {}; {}; {}; {}.",
+        "smooth": (
+            " Paid the cosine itself (`smooth`), by these: {r_answer}; {judge}; {kind_judge}; {copy_rate}."
+        ),
         "claim": (
             "**GRPO minus SFT**, {trainings}, {n} held-out posts, 95 % intervals: r_answer, which it was "
             "paid for, {r_answer}; the cosine of a judge that it never met (same base) {judge}; {kind}copy "
@@ -156,7 +161,10 @@ _WORDS: dict[str, dict[str, Any]] = {
         "price": "笔记本 04 每次训练 {:.0f} 分钟",
         "no price": "暂无记录的时间",
         "kind": "另一类评判模型（{encoder}）的余弦相似度：{}；",
-        "smooth": "直接以余弦相似度为奖励时（`smooth`），上述四项依次为：{}；{}；{}；{}。",
+        "smooth": (
+            "直接以余弦相似度为奖励时（`smooth`），上述四项依次为："
+            "{r_answer}；{judge}；{kind_judge}；{copy_rate}。"
+        ),
         "claim": (
             "**GRPO 减去 SFT**：{trainings}，{n} 个留出的帖子，95 % 区间。"
             "训练所用的奖励 r_answer：{r_answer}；"
@@ -181,29 +189,33 @@ def notebooks_table(headline: Headline, language: str = "en") -> str:
 
 def claim(headline: Headline, language: str = "en") -> str:
     """What GRPO bought, by which judge, at which price, in sentences that a reader can check."""
-    words = _WORDS[language]
-
-    def difference(key: str) -> str:
-        entry = headline.get(key, {})
-        if not _known(entry.get("value")):
-            return words["missing"]
-        low, high = entry["interval"]
-        return f"{entry['value']:+.3f} [{low:+.3f}, {high:+.3f}]"
-
-    gain = headline.get("grpo.r_answer_minus_sft", {})
+    words, missing = _WORDS[language], _WORDS[language]["missing"]
+    gain, by_kind = (headline.get(f"grpo.{name}_minus_sft", {}) for name in ("r_answer", "kind_judge"))
     seeds, minutes = gain.get("seeds", 1), headline.get("wall_minutes.04_grpo", {}).get("value")
-    kind, encoder = difference("grpo.kind_judge_minus_sft"), headline.get("grpo.kind_judge_minus_sft", {})
-    encoder = encoder.get("encoder", "e5")  # which an older run does not name
-    measures = ("r_answer", "judge", "kind_judge", "copy_rate")
-    smooth = [difference(f"grpo_smooth.{name}_minus_sft") for name in measures]
-    asked_for = "grpo_smooth.r_answer_minus_sft" in headline
-    return words["claim"].format(
+    own = _minus_sft(headline, "grpo", missing)
+    kind, encoder = own["kind_judge"], by_kind.get("encoder", "e5")  # which an older run does not name
+    said = words["claim"].format(
         trainings=words["trainings" if seeds > 1 else "training"].format(seeds),
-        n=gain.get("n") or words["missing"],
+        n=gain.get("n") or missing,
         price=words["price"].format(minutes) if _known(minutes) else words["no price"],
-        **{name: difference(f"grpo.{name}_minus_sft") for name in ("r_answer", "judge", "copy_rate")},
-        kind="" if kind == words["missing"] else words["kind"].format(kind, encoder=encoder),
-    ) + (words["smooth"].format(*smooth) if asked_for else "")
+        kind="" if kind == missing else words["kind"].format(kind, encoder=encoder),
+        **own,
+    )
+    if "grpo_smooth.r_answer_minus_sft" in headline:
+        said += words["smooth"].format(**_minus_sft(headline, "grpo_smooth", missing))
+    return said
+
+
+def _minus_sft(headline: Headline, system: str, missing: str) -> dict[str, str]:
+    """What a policy gained on SFT, by measure, each signed and with its 95 % interval."""
+    said = {}
+    for name in ("r_answer", "judge", "kind_judge", "copy_rate"):
+        entry = headline.get(f"{system}.{name}_minus_sft", {})
+        known = _known(entry.get("value"))
+        said[name] = (
+            "{:+.3f} [{:+.3f}, {:+.3f}]".format(entry["value"], *entry["interval"]) if known else missing
+        )
+    return said
 
 
 def system_table(headline: Headline, system: str, beside: tuple[str, ...] = ("base", "reference")) -> str:
@@ -248,30 +260,38 @@ def harm_table(headline: Headline, system: str) -> str:
     return markdown(["Harm", "Value", "n"], rows) if rows else ""
 
 
+def _rows(headline: Headline, columns: _Columns, of: dict[str, tuple[str, ...]]) -> list[list[str]]:
+    """A row for each label of ``of``, a cell for each column: the figure whose key names what the label
+    stands for."""
+    return [
+        [label, *(_cell(headline, key.format(*names), show) for _, key, show in columns)]
+        for label, names in of.items()
+    ]
+
+
 def _comparisons(headline: Headline) -> list[str]:
     """Tables of notebook 04's comparisons: each trained once, one answer a post; and those that have every
     seed, as GRPO has, minus SFT, minus the best of 2 of its samples, minus GRPO. Empty for an older run."""
-    names, tables = ["base", "sft_no_coe", "sft", *COMPARED_LABELS, "grpo"], []
-    rows = [
-        [
-            system_label(name),
-            *(_cell(headline, f"ablation.{key}.{name}", show) for _, key, show in _ONE_TRAINING),
-        ]
-        for name in names
+    once = {
+        system_label(name): (name,)
+        for name in ("base", "sft_no_coe", "sft", *COMPARED_LABELS, "grpo")
         if f"ablation.r_answer.{name}" in headline
+    }
+    over_seeds = {
+        f"{system_label(name)}, minus {system_label(other)}": (name, other)
+        for other, name in itertools.product(("sft", "best_of_2", "grpo"), ("grpo", *COMPARED_LABELS))
+        if f"{name}.kind_judge_minus_{other}" in headline
+    }
+    pairs = over_seeds.values()
+    trained = (headline[f"{name}.kind_judge_minus_{other}"].get("seeds", 1) for name, other in pairs)
+    seeds = max(trained, default=1)
+    heads = "One training, one answer a post", f"Difference, {seeds} training{'s' if seeds > 1 else ''} each"
+    tables = zip(heads, (_ONE_TRAINING, _EVERY_SEED), (once, over_seeds), strict=True)
+    return [
+        markdown([head, *(title for title, _, _ in columns)], _rows(headline, columns, of))
+        for head, columns, of in tables
+        if of
     ]
-    if rows:
-        tables.append(markdown(["One training, one answer a post", *(t for t, _, _ in _ONE_TRAINING)], rows))
-    rows, seeds = [], 1
-    for other, name in itertools.product(("sft", "best_of_2", "grpo"), ("grpo", *COMPARED_LABELS)):
-        if f"{name}.kind_judge_minus_{other}" in headline:
-            seeds = headline[f"{name}.kind_judge_minus_{other}"].get("seeds", 1)
-            found = (_cell(headline, f"{name}.{key}_minus_{other}", show) for _, key, show in _EVERY_SEED)
-            rows.append([f"{system_label(name)}, minus {system_label(other)}", *found])
-    if rows:
-        trained = f"Difference, {seeds} training{'s' if seeds > 1 else ''} each"
-        tables.append(markdown([trained, *(title for title, _, _ in _EVERY_SEED)], rows))
-    return tables
 
 
 def results_table(headline: Headline, origin: str = ORIGIN[True]) -> str:
@@ -282,10 +302,7 @@ def results_table(headline: Headline, origin: str = ORIGIN[True]) -> str:
             from 0 to 1, BLEU from 0 to 100.
         origin: whose posts, in words.
     """
-    systems = [
-        [label, *(_cell(headline, key.format(name), show) for _, key, show in _COLUMNS)]
-        for name, label in SYSTEM_LABELS.items()
-    ]
+    systems = _rows(headline, _COLUMNS, {label: (name,) for name, label in SYSTEM_LABELS.items()})
     cost = [
         [name, *(_cell(headline, f"{kind}.{name}", _one) for kind in ("wall_minutes", "peak_gib"))]
         for name in NOTEBOOKS
