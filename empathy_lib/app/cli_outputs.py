@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -46,9 +47,10 @@ def score(
     encoder: Annotated[
         str | None,
         typer.Option(
-            metavar="e5|DIR|ID",
-            help="Model for BERTScore and embedding cosine: e5 (multilingual-e5-small of the pinned wheel), "
-            "a folder or a hub id; off by default.",
+            metavar="use|e5|DIR|ID",
+            help="use: cosines by a judge of another kind than any decoder or e5 (USE, a pinned wheel). e5 "
+            "(multilingual-e5-small, a pinned wheel), a folder or a hub id: BERTScore and embedding cosine. "
+            "Off by default.",
         ),
     ] = None,
 ) -> None:
@@ -60,13 +62,22 @@ def score(
     if segment not in ("word", "char"):
         raise UserError(f"--segment {segment}: use word or char")
     lines, target = read_lines(Path(completions).expanduser()), writable(out)
-    settings = Settings(segment=segment, bootstrap=bootstrap)
-    if encoder is not None:
+    settings, known = Settings(segment=segment, bootstrap=bootstrap), {}
+    if encoder == "use":
+        from empathy_lib.models import use
+        from empathy_lib.reward.kind import use_judge
+
+        kind = use_judge()
+        settings = replace(settings, kind=kind.score, kind_embed=kind.embed)
+        known = {**kind.note(), "library": use.PACKAGE, "version": use.VERSION}
+    elif encoder is not None:
         from empathy_lib.models.encoder import load_encoder
 
         model = load_encoder(encoder)
-        settings = Settings(segment=segment, bootstrap=bootstrap, embed=model.embed, tokens=model.tokens)
+        settings = replace(settings, embed=model.embed, tokens=model.tokens)
     scores, note = score_lines(lines, settings)
+    for name in ("kind_judge", "kind_embedding", "kind_embedding_mean"):
+        scores[name] |= known
     write_json(target, scores)
     cut, reasons = (scores["well_formed"][name] for name in ("reasoning_cut", "reasons"))
     print(f"{len(lines)} completions, {note}; n-grams of {'words' if segment == 'word' else 'characters'}")

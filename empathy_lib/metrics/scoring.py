@@ -134,6 +134,14 @@ def _best_and_mean(name: str, values: Sequence[float]) -> dict[str, float]:
     )
 
 
+def _judged(judge: Reward | None, posts: list[str], answers: list[str]) -> np.ndarray:
+    """Scores by a judge of post and answer, shape ``(n,)``; NaN without a judge, or without a post."""
+    scores, known = np.full(len(posts), math.nan), [n for n, post in enumerate(posts) if post]
+    if judge and known:
+        scores[known] = judge([posts[n] for n in known], [answers[n] for n in known])
+    return scores
+
+
 def per_example(examples: Sequence[Example], settings: Settings) -> pd.DataFrame:
     """Scores of each example: index the example's id, columns :data:`PER_EXAMPLE`, NaN where not
     available."""
@@ -147,7 +155,7 @@ def per_example(examples: Sequence[Example], settings: Settings) -> pd.DataFrame
         "bert_score": bert_scores(answers, references, settings.tokens) if settings.tokens else none,
     }
     judged = {
-        name: list(judge(posts, answers)) if judge and examples else [math.nan] * len(examples)
+        name: _judged(judge, posts, answers)
         for name, judge in (
             ("r_answer", settings.reward),
             ("cosine", settings.cosine),

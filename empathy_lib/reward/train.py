@@ -136,6 +136,7 @@ def train_reward(
     # examples for a model card, lest the library draws some: its progress bar is a red box in a notebook
     encoder.model_card_data.widget = [{"text": ""}]
     own = processes.share(config.batch_size, "reward.batch_size")
+    resumed = last_checkpoint(folder / "checkpoints")
     planned = planned_steps(len(triplets), config.batch_size, 1, config.epochs, config.max_steps)
     arguments = SentenceTransformerTrainingArguments(
         **trainer_arguments(folder / "checkpoints", seed, tracking, checkpointed=False),
@@ -150,6 +151,7 @@ def train_reward(
         prompts={column: prompts_of(encoder)[side] for column, side in SIDES.items()},
         router_mapping=SIDES,
         eval_strategy="steps",
+        eval_on_start=not resumed,  # step 0: the base's own loss
         eval_steps=config.checkpoint_steps,
         save_steps=config.checkpoint_steps,
     )
@@ -169,7 +171,7 @@ def train_reward(
     )
     trainer.know([*triplets, *validation], config.near_batches)
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+    trainer.train(resume_from_checkpoint=resumed)
     save = lambda target: encoder.to(torch.bfloat16).save(str(target), create_model_card=False)  # noqa: E731
     finish(save, base, folder, "encoder")
     return read_log(log)

