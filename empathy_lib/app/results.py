@@ -133,16 +133,18 @@ _WORDS: dict[str, dict[str, Any]] = {
         "missing": NOT_AVAILABLE,
         "training": "{} training",
         "trainings": "{} trainings",
-        "price": "{:.0f} minutes of notebook 04 a training",
+        "price": "{:.0f} minutes a training",
         "no price": "a time that is not available",
         "kind": "of a judge of another kind ({encoder}) {}; ",
         "smooth": (
-            " Paid the cosine itself (`smooth`), by these: {r_answer}; {judge}; {kind_judge}; {copy_rate}."
+            " Paid the cosine itself (`smooth`), the same four: {r_answer}; {judge}; {kind_judge}; "
+            "{copy_rate}."
         ),
         "claim": (
-            "**GRPO minus SFT**, {trainings}, {n} held-out posts, 95 % intervals: r_answer, which it was "
-            "paid for, {r_answer}; the cosine of a judge that it never met (same base) {judge}; {kind}copy "
-            "rate {copy_rate}; for {price} on two CPU cores. Synthetic posts, a small model, no person asked."
+            "**GRPO minus SFT**, {trainings}, {n} held-out posts, 95 % intervals: r_answer, the share "
+            "that its reward passes, {r_answer}; the cosine of a judge that it never met (same base) "
+            "{judge}; {kind}copy rate {copy_rate}; for {price} on two CPU cores. Synthetic posts, a small "
+            "model, no person asked."
         ),
     },
     "zh-CN": {
@@ -167,7 +169,7 @@ _WORDS: dict[str, dict[str, Any]] = {
         ),
         "claim": (
             "**GRPO 减去 SFT**：{trainings}，{n} 个留出的帖子，95 % 区间。"
-            "训练所用的奖励 r_answer：{r_answer}；"
+            "训练所用的奖励 r_answer（通过阈值的回复占比）：{r_answer}；"
             "训练中从未见过的评判模型（同一基座）的余弦相似度：{judge}；{kind}复制率：{copy_rate}；"
             "代价：两个 CPU 核上，{price}。帖子是合成的，模型很小，没有请真人评判。"
         ),
