@@ -166,6 +166,20 @@ def test_doctor_names_remedies_and_fails_for_needed_checks_only():
     assert doctor.report(checks[1:], console) == 0
 
 
+@pytest.mark.parametrize(("dtype", "free", "fits"), [("bfloat16", 8, True), ("float32", 8, False)])
+def test_doctor_asks_for_the_memory_of_the_arithmetic_that_is_done_here(monkeypatch, dtype, free, fits):
+    import torch
+
+    from empathy_lib.models import base
+
+    memory = doctor.psutil.virtual_memory()._replace(available=free * 2**30)
+    monkeypatch.setattr(doctor.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(base, "working_dtype", lambda: getattr(torch, dtype))
+    check = doctor.check_free_memory()
+    assert check.ok == fits and not check.needed and check.found == "8.0 GiB"
+    assert f"in {dtype}" in check.remedy and "grpo.tokens_per_pass" in check.remedy
+
+
 def test_doctor_compares_versions_without_build_suffix(tmp_path, monkeypatch):
     lock = tmp_path / "requirements.lock"
     lock.write_text("# comment\ntorch==2.13.0\nno-such-package==1.0\npytest==0.0.1\n")
