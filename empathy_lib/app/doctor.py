@@ -128,8 +128,8 @@ def check_arithmetic() -> Check:
     dtype = working_dtype()
     found = f"{str(dtype).removeprefix('torch.')} on {device().type}"
     remedy = (
-        "the time budgets are for a CPU with AVX512 or a GPU; this one multiplies no bfloat16: expect "
-        "several times as long"
+        "the time budgets are for a CPU with AVX512 or a GPU; this one multiplies no bfloat16: expect up to "
+        "twice as long"
     )
     return Check("Arithmetic", dtype == torch.bfloat16, found, remedy, needed=False)
 

@@ -160,7 +160,7 @@ _WORDS: dict[str, dict[str, Any]] = {
         "missing": "暂无",
         "training": "{} 次训练",
         "trainings": "{} 次训练",
-        "price": "笔记本 04 每次训练 {:.0f} 分钟",
+        "price": "每次训练 {:.0f} 分钟",
         "no price": "暂无记录的时间",
         "kind": "另一类评判模型（{encoder}）的余弦相似度：{}；",
         "smooth": (
