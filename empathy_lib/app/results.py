@@ -169,7 +169,7 @@ _WORDS: dict[str, dict[str, Any]] = {
         ),
         "claim": (
             "**GRPO 减去 SFT**：{trainings}，{n} 个留出的帖子，95 % 区间。"
-            "训练所用的奖励 r_answer（通过阈值的回复占比）：{r_answer}；"
+            "训练所用的奖励（通过阈值的回复占比）r_answer：{r_answer}；"
             "训练中从未见过的评判模型（同一基座）的余弦相似度：{judge}；{kind}复制率：{copy_rate}；"
             "代价：两个 CPU 核上，{price}。帖子是合成的，模型很小，没有请真人评判。"
         ),

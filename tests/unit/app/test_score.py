@@ -113,17 +113,7 @@ def test_the_judge_of_another_kind_reads_posts_and_replies_and_is_named(tmp_path
     values = []
     for lines in ([GOOD, without_post], [of_another_post], [without_post]):
         path, out = written(tmp_path, *lines), tmp_path / "scores.json"
-        words = [
-            "empathy_lib",
-            "score",
-            str(path),
-            "--out",
-            str(out),
-            "--bootstrap",
-            "10",
-            "--encoder",
-            "use",
-        ]
+        words = ["score", str(path), "--out", str(out), "--bootstrap", "10", "--encoder", "use"]
         monkeypatch.setattr(sys, "argv", ["empathy_lib", *words])
         with pytest.raises(SystemExit) as caught:
             cli.main()
