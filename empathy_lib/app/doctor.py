@@ -87,11 +87,16 @@ def check_memory() -> Check:
     return Check("Memory", total >= MIN_MEMORY_GIB, f"{total:.1f} GiB", remedy)
 
 
-def check_free_memory() -> Check:
-    """Free memory against the laptop profile's, by the arithmetic that this machine does."""
+def _arithmetic() -> str:
+    """Name of the type in which this machine trains and generates."""
     from empathy_lib.models.base import working_dtype
 
-    dtype = str(working_dtype()).removeprefix("torch.")
+    return str(working_dtype()).removeprefix("torch.")
+
+
+def check_free_memory() -> Check:
+    """Free memory against the laptop profile's, by the arithmetic that this machine does."""
+    dtype = _arithmetic()
     free, wanted = psutil.virtual_memory().available / 2**30, LAPTOP_MEMORY_GIB[dtype]
     remedy = (
         f"the laptop profile may need {wanted} GiB in {dtype}; close other programs, or lower "
@@ -121,17 +126,15 @@ def check_gpu() -> Check:
 def check_arithmetic() -> Check:
     """Whether training and generation run in bfloat16, or in float32 for want of hardware that multiplies
     it."""
-    import torch
+    from empathy_lib.models.base import device
 
-    from empathy_lib.models.base import device, working_dtype
-
-    dtype = working_dtype()
-    found = f"{str(dtype).removeprefix('torch.')} on {device().type}"
+    dtype = _arithmetic()
+    found = f"{dtype} on {device().type}"
     remedy = (
         "the time budgets are for a CPU with AVX512 or a GPU; this one multiplies no bfloat16: expect up to "
         "twice as long"
     )
-    return Check("Arithmetic", dtype == torch.bfloat16, found, remedy, needed=False)
+    return Check("Arithmetic", dtype == "bfloat16", found, remedy, needed=False)
 
 
 def check_disk(name: str, folder: Path, remedy: str) -> Check:
